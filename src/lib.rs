@@ -6,3 +6,5 @@
 pub mod world;
 pub mod ident;
 pub mod secret;
+pub mod standing;
+pub mod store;

@@ -108,6 +108,7 @@ pub struct NoEntropy;
 #[derive(Debug, Clone, Copy)]
 pub struct SystemClock;
 
+#[expect(clippy::disallowed_methods, reason = "this is the one door to the wall clock")]
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp::from(OffsetDateTime::now_utc())
@@ -118,6 +119,7 @@ impl Clock for SystemClock {
 #[derive(Debug, Clone, Copy)]
 pub struct SystemEntropy;
 
+#[expect(clippy::disallowed_methods, reason = "this is the one door to chance")]
 impl Entropy for SystemEntropy {
     fn fill(&self, buffer: &mut [u8]) -> Result<(), NoEntropy> {
         aws_lc_rs::rand::fill(buffer).map_err(|_| NoEntropy)
