@@ -10,6 +10,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::ident::{AnyId, ClusterName, Fingerprint, GroupName, IdentityId, IssuerName};
+use crate::world::Timestamp;
+use crate::x509::reason::Reason;
 
 /// A commit's place in the journal: the one clock that orders facts.
 ///
@@ -126,6 +128,17 @@ impl fmt::Display for CutKey {
             Self::Via(fingerprint) => write!(f, "via/{fingerprint}"),
         }
     }
+}
+
+/// A cut-off or an individual revocation as it is told to others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// The commit: what decides.
+    pub revision: Revision,
+    /// The wall clock then: what people are told.
+    pub at: Timestamp,
+    /// Why, in the words of RFC 5280 §5.3.1.
+    pub reason: Reason,
 }
 
 /// Whether a cut-off committed at `cut` kills a credential that was recorded at `issued`.

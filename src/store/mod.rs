@@ -10,7 +10,10 @@
 //!
 //! Read [`Store`] first, then `txn` (what the rest of the crate uses), then `memory` (the model) and `local` (the disk).
 
+pub mod entry;
 pub mod memory;
+pub mod record;
+pub mod txn;
 
 use std::fmt;
 use std::time::Duration;

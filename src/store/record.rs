@@ -1,0 +1,150 @@
+//! Values with a type: which table they live in, how their key and their bytes look.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{RESIDENT_END, StoreError, Versioned};
+use crate::standing::Revision;
+
+/// The first octet of a key. Numbers are final: they are on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Table {
+    /// The newest cut-off of each cut key.
+    CutHead = 0x01,
+    /// Every cut-off.
+    CutOff = 0x02,
+    /// Individually revoked certificates.
+    Revoked = 0x03,
+    /// Locks.
+    Lock = 0x04,
+    /// Identities that were deleted.
+    Deleted = 0x05,
+    /// Users and agencies.
+    Identity = 0x40,
+    /// Who is in which group.
+    Membership = 0x41,
+    /// Which agency a user is in.
+    AgencyMembership = 0x42,
+    /// Groups.
+    Group = 0x43,
+    /// Who has which role.
+    RoleBinding = 0x44,
+    /// Counters that every writer of a set bumps.
+    Generation = 0x45,
+    /// Certificates, by issuer and serial.
+    Certificate = 0x50,
+    /// Certificates, by fingerprint.
+    CertificateByFingerprint = 0x51,
+    /// Certificates, by holder.
+    CertificateByHolder = 0x52,
+    /// Public keys that were ever certified.
+    PublicKey = 0x53,
+    /// Certificate authorities.
+    Authority = 0x60,
+    /// Clusters.
+    Cluster = 0x61,
+    /// The newest list of each issuer.
+    Crl = 0x62,
+    /// Answers kept for repeated requests.
+    Idempotency = 0x70,
+}
+
+impl Table {
+    /// Whether the absence of one of its rows permits something.
+    pub const fn is_resident(self) -> bool {
+        (self as u8) < RESIDENT_END
+    }
+}
+
+/// A stored value.
+///
+/// Its bytes are the format version and the postcard of the value; a reader refuses versions it does not know.
+pub trait Record: Serialize + DeserializeOwned {
+    /// Where rows of this kind live.
+    const TABLE: Table;
+    /// The version of the bytes; raised when the shape changes.
+    const VERSION: u8 = 1;
+    /// What a row is found by.
+    type Key: RowKey;
+}
+
+/// What a row is found by.
+pub trait RowKey {
+    /// Appends the key's bytes.
+    fn encode(&self, key: &mut KeyBytes);
+}
+
+/// The bytes of a key while it is built.
+#[derive(Debug)]
+pub struct KeyBytes(Vec<u8>);
+
+impl KeyBytes {
+    /// The start of every key of a table.
+    pub fn of_table(table: Table) -> Self {
+        Self(vec![table as u8])
+    }
+
+    /// Appends a part that others follow: its length in two octets, then its bytes.
+    pub fn part(&mut self, bytes: &[u8]) -> &mut Self {
+        let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+        self.0.extend_from_slice(&length.to_be_bytes());
+        self.last(bytes)
+    }
+
+    /// Appends the last part, as it is: rows sort by it.
+    pub fn last(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    /// The bytes.
+    pub fn finish(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+/// The bytes of a record's key.
+pub fn key_of<R: Record>(key: &R::Key) -> Vec<u8> {
+    let mut bytes = KeyBytes::of_table(R::TABLE);
+    key.encode(&mut bytes);
+    bytes.finish()
+}
+
+/// The bytes of a record.
+pub fn encode<R: Record>(record: &R) -> Result<Vec<u8>, StoreError> {
+    postcard::to_extend(record, vec![R::VERSION])
+        .map_err(|error| StoreError(format!("a row of {:?} cannot be written: {error}", R::TABLE)))
+}
+
+/// A record from its bytes.
+pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, StoreError> {
+    match bytes.split_first() {
+        Some((version, rest)) if *version == R::VERSION => postcard::from_bytes(rest)
+            .map_err(|error| StoreError(format!("a row of {:?} cannot be read: {error}", R::TABLE))),
+        Some((version, _)) => Err(StoreError(format!(
+            "a row of {:?} has format {version}, this version reads {}: it was written by a newer one",
+            R::TABLE,
+            R::VERSION
+        ))),
+        None => Err(StoreError(format!("a row of {:?} is empty", R::TABLE))),
+    }
+}
+
+/// A record as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored<R> {
+    /// The value.
+    pub value: R,
+    /// The commit that made the row appear; `None` is the transaction's own.
+    pub created: Option<Revision>,
+    /// The commit that last wrote it; `None` is the transaction's own.
+    pub modified: Option<Revision>,
+}
+
+impl<R: Record> Stored<R> {
+    pub(super) fn from_versioned(versioned: &Versioned) -> Result<Self, StoreError> {
+        let value = decode(&versioned.value)?;
+        Ok(Self { value, created: Some(versioned.created), modified: Some(versioned.modified) })
+    }
+}
