@@ -12,3 +12,6 @@ pub mod status;
 pub mod access;
 pub mod journal;
 pub mod store;
+pub mod command;
+pub mod follow;
+pub mod ledger;

@@ -5,6 +5,7 @@
 //! replayed in a test.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -124,6 +125,36 @@ impl Entropy for SystemEntropy {
     fn fill(&self, buffer: &mut [u8]) -> Result<(), NoEntropy> {
         aws_lc_rs::rand::fill(buffer).map_err(|_| NoEntropy)
     }
+}
+
+/// The outside world as a part of the product holds it.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// Its clock.
+    pub clock: Arc<dyn Clock>,
+    /// Its source of chance.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl World {
+    /// The real one.
+    pub fn system() -> Self {
+        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) }
+    }
+
+    /// The present moment, as a decision receives it.
+    pub fn moment(&self) -> Moment<'_> {
+        Moment { now: self.clock.now(), entropy: &*self.entropy }
+    }
+}
+
+/// What a decision may know of the outside world.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'w> {
+    /// The wall clock, once for the whole decision.
+    pub now: Timestamp,
+    /// Chance.
+    pub entropy: &'w dyn Entropy,
 }
 
 /// `N` random bytes.

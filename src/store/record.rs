@@ -1,10 +1,13 @@
 //! Values with a type: which table they live in, how their key and their bytes look.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{RESIDENT_END, StoreError, Versioned};
-use crate::standing::Revision;
+use crate::ident::{AnyId, ClusterName, Fingerprint, GroupName, IdentityId, IssuerName, Serial};
+use crate::standing::{CutKey, Revision};
 
 /// The first octet of a key. Numbers are final: they are on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,14 +35,20 @@ pub enum Table {
     RoleBinding = 0x44,
     /// Counters that every writer of a set bumps.
     Generation = 0x45,
-    /// Certificates, by issuer and serial.
-    Certificate = 0x50,
+    /// Who is in a group: memberships the other way round.
+    MemberOfGroup = 0x46,
+    /// Who is in an agency: memberships the other way round.
+    MemberOfAgency = 0x47,
     /// Certificates, by fingerprint.
-    CertificateByFingerprint = 0x51,
+    Certificate = 0x50,
+    /// Certificates, by serial and issuer.
+    CertificateBySerial = 0x51,
     /// Certificates, by holder.
     CertificateByHolder = 0x52,
     /// Public keys that were ever certified.
     PublicKey = 0x53,
+    /// Certificates, by the agency they are held under.
+    CertificateByAgency = 0x54,
     /// Certificate authorities.
     Authority = 0x60,
     /// Clusters.
@@ -73,6 +82,68 @@ pub trait Record: Serialize + DeserializeOwned {
 pub trait RowKey {
     /// Appends the key's bytes.
     fn encode(&self, key: &mut KeyBytes);
+}
+
+/// One part of a key.
+pub trait KeyPart {
+    /// Its bytes.
+    fn bytes(&self) -> Cow<'_, [u8]>;
+}
+
+macro_rules! text_part {
+    ($($name:ty),*) => {$(
+        impl KeyPart for $name {
+            fn bytes(&self) -> Cow<'_, [u8]> {
+                Cow::Borrowed(self.as_str().as_bytes())
+            }
+        }
+    )*};
+}
+
+text_part!(IdentityId, AnyId, GroupName, ClusterName, IssuerName, String);
+
+impl KeyPart for Serial {
+    fn bytes(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(self.octets())
+    }
+}
+
+impl KeyPart for Fingerprint {
+    fn bytes(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(self.octets())
+    }
+}
+
+impl KeyPart for CutKey {
+    fn bytes(&self) -> Cow<'_, [u8]> {
+        let mut bytes = Vec::new();
+        self.encode(&mut bytes);
+        Cow::Owned(bytes)
+    }
+}
+
+impl<const N: usize> KeyPart for [u8; N] {
+    fn bytes(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(self)
+    }
+}
+
+impl<P: KeyPart> KeyPart for Option<P> {
+    fn bytes(&self) -> Cow<'_, [u8]> {
+        self.as_ref().map_or(Cow::Borrowed(&[]), KeyPart::bytes)
+    }
+}
+
+impl<P: KeyPart> RowKey for P {
+    fn encode(&self, key: &mut KeyBytes) {
+        key.last(&self.bytes());
+    }
+}
+
+impl<A: KeyPart, B: KeyPart> RowKey for (A, B) {
+    fn encode(&self, key: &mut KeyBytes) {
+        key.part(&self.0.bytes()).last(&self.1.bytes());
+    }
 }
 
 /// The bytes of a key while it is built.

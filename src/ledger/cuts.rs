@@ -1,0 +1,99 @@
+//! Writing cut-offs, individual revocations and locks; asserting that there are none.
+
+use super::rows::{CertificateRow, CutHeadRow, CutOffRow, LockRow, RevokedRow};
+use crate::command::Rejected;
+use crate::ident::{AnyId, ClusterName};
+use crate::journal::{Cause, Event};
+use crate::standing::CutKey;
+use crate::status::LockKey;
+use crate::store::record::Stored;
+use crate::store::txn::Txn;
+use crate::world::{Moment, random};
+use crate::x509::reason::Reason;
+
+/// Why something is cut off.
+#[derive(Clone, Debug, Default)]
+pub struct Why {
+    /// In the words of RFC 5280 §5.3.1.
+    pub reason: Reason,
+    /// In the words of whoever asked.
+    pub comment: Option<String>,
+}
+
+/// Cuts the key off: always written, never skipped because nothing seems alive.
+pub fn cut_off(txn: &mut Txn<'_>, moment: &Moment<'_>, key: CutKey, cause: Cause, why: &Why) -> Result<(), Rejected> {
+    let nonce = random::<16>(moment.entropy)?;
+    let row = CutOffRow { key: key.clone(), at: moment.now, reason: why.reason, cause };
+    txn.put(&(key.clone(), nonce), &row)?;
+    txn.put(&key, &CutHeadRow)?;
+    txn.record(Event::CutOff { key, reason: why.reason, cause, comment: why.comment.clone() });
+    Ok(())
+}
+
+/// Revokes one certificate and cuts off what was obtained with it; the first revocation's date and reason stay.
+pub fn revoke(txn: &mut Txn<'_>, moment: &Moment<'_>, row: &CertificateRow, why: &Why) -> Result<(), Rejected> {
+    if txn.peek::<RevokedRow>(&row.fingerprint)?.is_none() {
+        let revoked =
+            RevokedRow { fingerprint: row.fingerprint, serial: row.serial, at: moment.now, reason: why.reason };
+        txn.put(&row.fingerprint, &revoked)?;
+        txn.record(Event::CertificateRevoked {
+            serial: row.serial,
+            fingerprint: row.fingerprint,
+            reason: why.reason,
+            comment: why.comment.clone(),
+        });
+    }
+    cut_off(txn, moment, CutKey::Via(row.fingerprint), Cause::Revoked, why)
+}
+
+/// Locks an identity; what is locked stays locked since it first was.
+pub fn lock(txn: &mut Txn<'_>, moment: &Moment<'_>, id: &AnyId, cluster: Option<&ClusterName>) -> Result<(), Rejected> {
+    let key = (id.clone(), cluster.cloned());
+    if txn.peek::<LockRow>(&key)?.is_none() {
+        txn.put(&key, &LockRow { id: id.clone(), cluster: cluster.cloned(), at: moment.now })?;
+        txn.record(Event::Locked { id: id.clone(), cluster: cluster.cloned() });
+    }
+    Ok(())
+}
+
+/// Unlocks an identity; whether it was locked.
+pub fn unlock(txn: &mut Txn<'_>, id: &AnyId, cluster: Option<&ClusterName>) -> Result<bool, Rejected> {
+    let key = (id.clone(), cluster.cloned());
+    let was_locked = txn.get::<LockRow>(&key)?.is_some();
+    if was_locked {
+        txn.delete::<LockRow>(&key);
+        txn.record(Event::Unlocked { id: id.clone(), cluster: cluster.cloned() });
+    }
+    Ok(was_locked)
+}
+
+/// The first lock that covers any of the cut keys; asserts every one that was absent.
+pub fn lock_covering(txn: &mut Txn<'_>, cut_keys: &[CutKey]) -> Result<Option<LockRow>, Rejected> {
+    for key in cut_keys.iter().filter_map(LockKey::covering) {
+        if let Some(lock) = txn.get::<LockRow>(&(key.id, key.cluster))? {
+            return Ok(Some(lock.value));
+        }
+    }
+    Ok(None)
+}
+
+/// Asserts the newest cut-off of each key, or that there is none.
+pub fn assert_heads(txn: &mut Txn<'_>, cut_keys: &[CutKey]) -> Result<(), Rejected> {
+    for key in cut_keys {
+        txn.get::<CutHeadRow>(key)?;
+    }
+    Ok(())
+}
+
+/// Whether a key was cut off after the row was recorded; asserts what it read.
+pub fn is_cut_since(txn: &mut Txn<'_>, key: &CutKey, row: &Stored<CertificateRow>) -> Result<bool, Rejected> {
+    let head = txn.get::<CutHeadRow>(key)?;
+    Ok(match (head, row.created) {
+        (None, _) => false,
+        // The row is this transaction's own: nothing can be later, and a cut-off beside it does not kill it.
+        (Some(_), None) => key.is_terminal(),
+        (Some(head), Some(issued)) => {
+            key.is_terminal() || head.modified.is_none_or(|cut| crate::standing::is_cut(key, issued, cut))
+        }
+    })
+}

@@ -1,0 +1,174 @@
+//! The rows of certificates, cut-offs, revocations and locks.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ident::{AnyId, ClusterName, Fingerprint, GroupName, IdentityId, IssuerName, Serial};
+use crate::journal::Cause;
+use crate::standing::CutKey;
+use crate::store::record::{Record, Table};
+use crate::world::Timestamp;
+use crate::x509::reason::Reason;
+
+/// A certificate as it was recorded; never written twice. The revision that created the row is its issue revision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateRow {
+    /// Its serial number.
+    pub serial: Serial,
+    /// Its SHA-256.
+    pub fingerprint: Fingerprint,
+    /// Who signed it.
+    pub issuer: IssuerName,
+    /// What it is for.
+    pub role: CertificateRole,
+    /// Its CN.
+    pub subject: String,
+    /// The cluster it is for.
+    pub cluster: Option<ClusterName>,
+    /// Its groups, sorted.
+    pub groups: Vec<GroupName>,
+    /// The agency it is held under.
+    pub agency: Option<IdentityId>,
+    /// The first moment of its validity.
+    pub not_before: Timestamp,
+    /// The last moment of its validity.
+    pub not_after: Timestamp,
+    /// Everything that can cut it off.
+    pub cut_keys: Vec<CutKey>,
+    /// The certificate itself.
+    pub der: Vec<u8>,
+}
+
+impl Record for CertificateRow {
+    const TABLE: Table = Table::Certificate;
+    type Key = Fingerprint;
+}
+
+/// What a certificate is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CertificateRole {
+    /// A person or machine on a cluster.
+    User,
+    /// A person at the management API.
+    Management,
+    /// A server of ours.
+    Server,
+    /// A proxy as client of the feed.
+    Proxy,
+    /// Signs OCSP answers.
+    Ocsp,
+    /// A certificate authority.
+    Authority,
+}
+
+impl CertificateRole {
+    /// Its name in the API and in the `urn:portcullis:<role>:<name>` of infrastructure certificates.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Management => "management",
+            Self::Server => "server",
+            Self::Proxy => "proxy",
+            Self::Ocsp => "ocsp",
+            Self::Authority => "authority",
+        }
+    }
+}
+
+/// Finds a certificate by its serial and issuer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BySerialRow(pub Fingerprint);
+
+impl Record for BySerialRow {
+    const TABLE: Table = Table::CertificateBySerial;
+    type Key = (Serial, IssuerName);
+}
+
+/// Finds the certificates of a holder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ByHolderRow(pub Fingerprint);
+
+impl Record for ByHolderRow {
+    const TABLE: Table = Table::CertificateByHolder;
+    type Key = (String, Fingerprint);
+}
+
+/// Finds the certificates held under an agency.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ByAgencyRow(pub Fingerprint);
+
+impl Record for ByAgencyRow {
+    const TABLE: Table = Table::CertificateByAgency;
+    type Key = (String, Fingerprint);
+}
+
+/// A public key was certified; its key is the SHA-256 of the raw SubjectPublicKeyInfo.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicKeyRow(pub Fingerprint);
+
+impl Record for PublicKeyRow {
+    const TABLE: Table = Table::PublicKey;
+    type Key = [u8; 32];
+}
+
+/// The newest cut-off of a cut key: the revision that last wrote the row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CutHeadRow;
+
+impl Record for CutHeadRow {
+    const TABLE: Table = Table::CutHead;
+    type Key = CutKey;
+}
+
+/// A cut-off; the revision that created the row is its C. Never written twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CutOffRow {
+    /// What it cuts.
+    pub key: CutKey,
+    /// When, for people.
+    pub at: Timestamp,
+    /// Why, in the words of RFC 5280.
+    pub reason: Reason,
+    /// Why, in the words of the product.
+    pub cause: Cause,
+}
+
+impl Record for CutOffRow {
+    const TABLE: Table = Table::CutOff;
+    /// The cut key and 16 random octets, so that cut-offs append and never overwrite.
+    type Key = (CutKey, [u8; 16]);
+}
+
+/// A certificate was individually revoked. Never written twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokedRow {
+    /// Its SHA-256.
+    pub fingerprint: Fingerprint,
+    /// Its serial number.
+    pub serial: Serial,
+    /// When, for people.
+    pub at: Timestamp,
+    /// Why, in the words of RFC 5280.
+    pub reason: Reason,
+}
+
+impl Record for RevokedRow {
+    const TABLE: Table = Table::Revoked;
+    type Key = Fingerprint;
+}
+
+/// An identity is locked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockRow {
+    /// Its ID.
+    pub id: AnyId,
+    /// On this cluster only.
+    pub cluster: Option<ClusterName>,
+    /// Since when, for people.
+    pub at: Timestamp,
+}
+
+impl Record for LockRow {
+    const TABLE: Table = Table::Lock;
+    type Key = (AnyId, Option<ClusterName>);
+}
