@@ -1,0 +1,48 @@
+# What a change is measured by. `tests/run` installs what these need and runs them all; CI runs `tests/run`.
+# By hand: `eval "$(tests/run --tools)"` once in a shell gives it the tools, `just` among them.
+
+export CARGO_TERM_COLOR := env("CARGO_TERM_COLOR", "auto")
+
+# List the recipes.
+default:
+    @just --list --unsorted
+
+# Everything that is quick to say no: formatting, lints, documentation, licences and bans.
+check: fmt clippy doc deny
+
+# The sources are formatted.
+fmt:
+    cargo fmt --check
+    gofmt -l tests/kube tests/readers | (! grep .)
+
+# No lint is left, tests included.
+clippy:
+    cargo clippy --locked --all-targets -- -D warnings
+
+# Every public item is documented and every link leads somewhere.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+
+# Licences, bans, duplicates and sources of every dependency; says nothing about advisories.
+deny:
+    cargo deny --offline --locked check --hide-inclusion-graph bans licenses sources
+
+# Known vulnerabilities of every dependency, where their database can be fetched; tests/run leaves it out.
+advisories:
+    cargo deny --locked check advisories
+
+# All tests, or those that the arguments choose: `just test --test revoke`.
+test *ARGS:
+    cargo test --locked {{ARGS}}
+
+# Each check that a refusal rests on, taken out: its test must fail. Arguments choose patches by name.
+mutants *ARGS:
+    tests/mutants/run {{ARGS}}
+
+# kubectl for the tests, built from its module where KUBEBUILDER_ASSETS gives none; prints where it is.
+kube:
+    @tests/run --tools | sed -n 's/^export PORTCULLIS_TEST_KUBECTL=//p'
+
+# The readers of other make that our files are shown to; prints where they are.
+readers:
+    @tests/run --tools | sed -n 's/^export PORTCULLIS_TEST_[CP][A-Z]*=//p'

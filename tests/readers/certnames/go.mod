@@ -1,0 +1,3 @@
+module portcullis.test/certnames
+
+go 1.24
