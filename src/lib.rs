@@ -15,3 +15,5 @@ pub mod store;
 pub mod command;
 pub mod follow;
 pub mod ledger;
+pub mod directory;
+pub mod engine;

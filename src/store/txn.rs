@@ -34,6 +34,12 @@ impl<'s> Txn<'s> {
         }
     }
 
+    /// A transaction of its own over the same store, to look at what this one's commit should not depend on.
+    #[must_use]
+    pub fn aside(&self) -> Txn<'s> {
+        Self::begin(self.store)
+    }
+
     /// Reads a row and asserts at the commit that it has not moved since.
     pub fn get<R: Record>(&mut self, key: &R::Key) -> Result<Option<Stored<R>>, StoreError> {
         let bytes = key_of::<R>(key);
