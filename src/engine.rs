@@ -19,7 +19,7 @@ use crate::standing::Revision;
 use crate::store::record::{Record, Table};
 use crate::store::txn::Txn;
 use crate::store::{CommitError, Store};
-use crate::world::{Moment, Timestamp, World};
+use crate::world::{Timestamp, World};
 
 /// The one road from a wish to a commit.
 #[derive(Debug)]
@@ -212,7 +212,7 @@ fn earlier<C: Command>(
             "this idempotency key was used for a different request: use a new one",
         ));
     }
-    let outcome = serde_json::from_slice(&row.value.outcome)
+    let outcome = postcard::from_bytes(&row.value.outcome)
         .map_err(|error| Rejected::new(Code::Internal, format!("an answer that was kept cannot be read: {error}")))?;
     Ok(Some(Done { outcome, revision: row.modified.unwrap_or_default() }))
 }
@@ -224,7 +224,7 @@ fn remember<C: Command>(
     outcome: &C::Outcome,
     at: Timestamp,
 ) -> Result<(), Rejected> {
-    let outcome = serde_json::to_vec(outcome)
+    let outcome = postcard::to_allocvec(outcome)
         .map_err(|error| Rejected::new(Code::Internal, format!("an answer cannot be kept: {error}")))?;
     let row = AnsweredRow { digest: wish.digest, outcome, at };
     Ok(txn.put(&(actor.to_string(), wish.key.clone()), &row)?)
@@ -234,7 +234,7 @@ fn remember<C: Command>(
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct AnsweredRow {
     digest: [u8; 32],
-    /// The outcome in JSON.
+    /// The outcome in postcard.
     outcome: Vec<u8>,
     at: Timestamp,
 }

@@ -17,3 +17,4 @@ pub mod follow;
 pub mod ledger;
 pub mod directory;
 pub mod engine;
+pub mod ca;

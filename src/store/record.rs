@@ -55,6 +55,8 @@ pub enum Table {
     Cluster = 0x61,
     /// The newest list of each issuer.
     Crl = 0x62,
+    /// What was fixed when the store was initialised.
+    Installation = 0x63,
     /// Answers kept for repeated requests.
     Idempotency = 0x70,
 }

@@ -1,0 +1,180 @@
+//! The first start: the root, the infrastructure CA, and the first admin.
+
+use std::sync::Arc;
+
+use rcgen::KeyPair;
+
+use super::clusters::{Authorities, Named, certificate_of, record_authority};
+use super::issue::{Issue, IssuedCertificate, Purpose};
+use super::keys::{Issuer, Keyring};
+use super::rows::{AuthorityRow, INSTALLATION, InstallationRow};
+use super::sign::{self, Holding};
+use super::template::{ISSUING_LIFETIME, Places, ROOT_LIFETIME, Wanted};
+use super::vault::{Vault, VaultError};
+use crate::access::{Actor, Part, Permission, Permit, Role, Scope};
+use crate::command::{Code, Command, Rejected};
+use crate::directory::identities::{AddIdentity, Made};
+use crate::engine::Engine;
+use crate::ident::{IdentityId, IssuerName};
+use crate::journal::IdentityKind;
+use crate::ledger::rows::CertificateRole;
+use crate::store::txn::Txn;
+use crate::world::Moment;
+use crate::x509::certificate::Certificate;
+use crate::x509::name::Subject;
+use crate::x509::public_key::PublicKey;
+
+/// Makes the root and the infrastructure CA; their keys are on disk before they are on the record.
+pub fn create_authorities(engine: &Engine, vault: Arc<Vault>, public_url: &str) -> Result<Authorities, InitError> {
+    let places = Places { public_url: public_url.to_owned() };
+    let (root_name, infra_name) = (IssuerName::root(), IssuerName::infra());
+    let key = |name: &IssuerName| -> Result<KeyPair, InitError> {
+        // A key without a record is what an interrupted start leaves behind.
+        if vault.holds(name) {
+            vault.remove(name)?;
+        }
+        let key = KeyPair::generate().map_err(|error| InitError::Key(error.to_string()))?;
+        vault.store(name, &key, &*engine.world().entropy)?;
+        Ok(key)
+    };
+    let (root, infra) = (key(&root_name)?, key(&infra_name)?);
+    engine.run(
+        &Actor::System(Part::Initialisation),
+        &CreateAuthorities { root: &root, infra: &infra, places: &places },
+    )?;
+    let keyring = Keyring::default();
+    for (name, key) in [(root_name, root), (infra_name, infra)] {
+        let certificate = certificate_of(engine, &name)?;
+        keyring.insert(Issuer { name, certificate, key });
+    }
+    Ok(Authorities { keyring: Arc::new(keyring), vault, places })
+}
+
+/// Reads the keys of every authority on the record; fails when one is missing or the passphrase is wrong.
+pub fn open_authorities(engine: &Engine, vault: Arc<Vault>) -> Result<Authorities, InitError> {
+    let txn = Txn::begin(&**engine.store());
+    let installation = txn.peek::<InstallationRow>(&INSTALLATION.to_owned()).map_err(Rejected::from)?;
+    let public_url = installation.ok_or(InitError::NotInitialised)?.value.public_url;
+    let keyring = Keyring::default();
+    for row in txn.scan_all::<AuthorityRow>(&[]).map_err(Rejected::from)? {
+        let certificate = Certificate::from_der(&row.value.der).map_err(VaultError::from)?;
+        let key = vault.load(&row.value.name)?;
+        let stored = PublicKey::of(&key).map_err(VaultError::from)?;
+        if stored.spki() != certificate.public_key.spki() {
+            return Err(InitError::OtherKey(row.value.name));
+        }
+        keyring.insert(Issuer { name: row.value.name, certificate, key });
+    }
+    Ok(Authorities { keyring: Arc::new(keyring), vault, places: Places { public_url } })
+}
+
+/// Whether the store has its authorities.
+pub fn is_initialised(engine: &Engine) -> Result<bool, Rejected> {
+    let txn = Txn::begin(&**engine.store());
+    Ok(txn.peek::<InstallationRow>(&INSTALLATION.to_owned())?.is_some())
+}
+
+/// Adds the first admin and issues their management certificate for a key that they made.
+pub fn first_admin(
+    engine: &Engine,
+    authorities: &Authorities,
+    id: &IdentityId,
+    public_key: PublicKey,
+) -> Result<IssuedCertificate, Rejected> {
+    let actor = Actor::System(Part::Initialisation);
+    let add = AddIdentity {
+        id: id.clone(),
+        kind: IdentityKind::User,
+        groups: Vec::new(),
+        agency: None,
+        role: Some(Role::Admin),
+        reuse: false,
+    };
+    match engine.run(&actor, &add) {
+        Ok(_) => {}
+        // A start that was interrupted after this step goes on from here.
+        Err(rejected) if rejected.code == Code::AlreadyExists => {}
+        Err(rejected) => return Err(rejected),
+    }
+    let issue = Issue {
+        id: id.clone(),
+        purpose: Purpose::Management,
+        public_key,
+        lifetime: None,
+        keyring: Arc::clone(&authorities.keyring),
+        places: authorities.places.clone(),
+    };
+    Ok(engine.run(&actor, &issue)?.outcome)
+}
+
+/// The authorities could not be made or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// There is nothing to open.
+    #[error("this store has no authorities yet: run `portcullis init` first")]
+    NotInitialised,
+    /// The key file belongs to another certificate.
+    #[error("the key file of the authority {0} does not fit its certificate: put the right file back")]
+    OtherKey(IssuerName),
+    /// No key could be made.
+    #[error("no key could be made: {0}")]
+    Key(String),
+    /// A key file could not be written or read.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The engine refused.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+}
+
+/// Makes the root, which signs itself, and the infrastructure CA in one commit.
+#[derive(Debug)]
+struct CreateAuthorities<'a> {
+    root: &'a KeyPair,
+    infra: &'a KeyPair,
+    places: &'a Places,
+}
+
+impl Command for CreateAuthorities<'_> {
+    type Outcome = Made;
+
+    fn permission(&self) -> Permission {
+        Permission::AuthorityUpkeep
+    }
+
+    fn scope(&self, _: &mut Txn<'_>) -> Result<Scope, Rejected> {
+        Ok(Scope::Everything)
+    }
+
+    fn decide(&self, _: &Permit, txn: &mut Txn<'_>, moment: &Moment<'_>) -> Result<Made, Rejected> {
+        let key = INSTALLATION.to_owned();
+        if txn.get::<InstallationRow>(&key)?.is_some() {
+            return Err(Rejected::new(Code::AlreadyExists, "this store is initialised already"));
+        }
+        txn.put(&key, &InstallationRow { public_url: self.places.public_url.clone() })?;
+        let public =
+            |key: &KeyPair| PublicKey::of(key).map_err(|error| Rejected::new(Code::Internal, error.to_string()));
+        let wanted = |title: &str, public_key, lifetime| Wanted {
+            role: CertificateRole::Authority,
+            subject: Subject::common_name(title),
+            public_key,
+            names: Vec::new(),
+            lifetime,
+        };
+        let root =
+            sign::sign_root(&wanted("Portcullis root CA", public(self.root)?, ROOT_LIFETIME), self.root, moment)?;
+        let signer = Issuer {
+            name: IssuerName::root(),
+            certificate: Certificate::from_der(&root.row.der)
+                .map_err(|error| Rejected::new(Code::Internal, error.to_string()))?,
+            key: KeyPair::try_from(&rustls_pki_types::PrivatePkcs8KeyDer::from(self.root.serialize_der()))
+                .map_err(|error| Rejected::new(Code::Internal, error.to_string()))?,
+        };
+        let named = |issuer, title: &str, key| Named { issuer, title: title.to_owned(), cluster: None, key };
+        record_authority(txn, &named(IssuerName::root(), "", self.root), &root)?;
+        let infra = wanted("Portcullis infrastructure CA", public(self.infra)?, ISSUING_LIFETIME);
+        let infra = sign::sign(&infra, &signer, self.places, Holding::default(), moment)?;
+        record_authority(txn, &named(IssuerName::infra(), "", self.infra), &infra)?;
+        Ok(Made)
+    }
+}

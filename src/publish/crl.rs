@@ -1,0 +1,219 @@
+//! Certificate revocation lists: which entries, which number, when.
+//!
+//! A list's number is the era and revision of the fact that announced it, so no two lists ever share one, also across a
+//! restore (RFC 5280 §5.2.3). A list reflects everything before its number. Lists are signed anew every hour, and at
+//! once when something is cut off; revocations that come while one is being made are in the next.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::roll::Roll;
+use crate::access::{Actor, Part, Permission, Permit, Scope};
+use crate::ca::keys::{Issuer, Keyring};
+use crate::command::{Code, Command, Rejected};
+use crate::directory::identities::Made;
+use crate::engine::Engine;
+use crate::ident::IssuerName;
+use crate::journal::Event;
+use crate::standing::Revision;
+use crate::status::{Status, Statuses};
+use crate::store::record::{Record, Table};
+use crate::store::txn::Txn;
+use crate::world::{Moment, Timestamp};
+use crate::x509::crl::{Entry, ToBeSigned};
+
+/// How often a list is signed anew.
+pub const INTERVAL: Duration = Duration::from_secs(60 * 60);
+
+/// How long a list may be used (RFC 5280 §5.1.2.5).
+pub const VALIDITY: Duration = Duration::from_secs(72 * 60 * 60);
+
+/// The root's list changes only when an authority ends; its key may be away for long.
+pub const ROOT_VALIDITY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// A revoked certificate stays listed this long after it expired: at least one list beyond (RFC 5280 §3.3).
+const KEPT: Duration = VALIDITY.saturating_add(INTERVAL);
+
+/// The newest list of every issuer.
+#[derive(Debug)]
+pub struct Lists {
+    engine: Arc<Engine>,
+    keyring: Arc<Keyring>,
+    statuses: Arc<Statuses>,
+    roll: Arc<Roll>,
+    folder: PathBuf,
+    published: RwLock<HashMap<IssuerName, Published>>,
+}
+
+/// A list as it is served.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The list in DER.
+    pub der: Bytes,
+    /// Its number.
+    pub number: Revision,
+    /// Its `thisUpdate`.
+    pub this_update: Timestamp,
+    /// Its `nextUpdate`.
+    pub next_update: Timestamp,
+}
+
+impl Lists {
+    /// No list yet; lists are also written to `folder`, which is made if it does not exist.
+    pub fn new(
+        engine: Arc<Engine>,
+        keyring: Arc<Keyring>,
+        statuses: Arc<Statuses>,
+        roll: Arc<Roll>,
+        folder: &Path,
+    ) -> Result<Self, std::io::Error> {
+        fs::create_dir_all(folder)?;
+        Ok(Self { engine, keyring, statuses, roll, folder: folder.to_owned(), published: RwLock::default() })
+    }
+
+    /// The newest list of an issuer.
+    pub fn published(&self, issuer: &IssuerName) -> Option<Published> {
+        self.published.read().unwrap_or_else(PoisonError::into_inner).get(issuer).cloned()
+    }
+
+    /// How old the oldest list is.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        let published = self.published.read().unwrap_or_else(PoisonError::into_inner);
+        published.iter().filter(|(name, _)| **name != IssuerName::root()).map(|(_, list)| list.this_update).min()
+    }
+
+    /// Signs and publishes the list of every issuer; blocking.
+    pub fn publish_all(&self) -> Result<(), Rejected> {
+        self.keyring.all().iter().try_for_each(|issuer| self.publish(issuer).map(drop))
+    }
+
+    /// Signs and publishes one issuer's list; blocking.
+    pub fn publish(&self, issuer: &Issuer) -> Result<Published, Rejected> {
+        let announce = Announce { issuer: issuer.name.clone() };
+        let number = self.engine.run(&Actor::System(Part::Publisher), &announce)?.revision;
+        self.wait_for(number)?;
+        let this_update = self.engine.world().clock.now().whole_seconds();
+        let is_root = issuer.name == IssuerName::root();
+        let next_update = this_update.after(if is_root { ROOT_VALIDITY } else { VALIDITY });
+        let authority_key_id = issuer.certificate.extensions.subject_key_id.clone().unwrap_or_default();
+        let list = ToBeSigned {
+            issuer: issuer.certificate.subject_der.clone(),
+            authority_key_id,
+            number: number.octets().to_vec(),
+            this_update,
+            next_update: next_update.min(issuer.certificate.not_after),
+        };
+        let entries = self.entries(&issuer.name, this_update)?;
+        let der = list
+            .sign_entries(&entries, &issuer.key)
+            .map_err(|error| Rejected::new(Code::Internal, format!("the list of {} was not signed: {error}", issuer.name)))?;
+        let published = Published { der: der.into(), number, this_update, next_update: list.next_update };
+        self.write(&issuer.name, &published.der)
+            .map_err(|error| Rejected::new(Code::Unavailable, format!("the list of {} was not written: {error}", issuer.name)))?;
+        let mut lists = self.published.write().unwrap_or_else(PoisonError::into_inner);
+        // Two runs may overlap; a list never replaces a newer one.
+        match lists.get(&issuer.name) {
+            Some(present) if present.number > number => Ok(present.clone()),
+            _ => {
+                lists.insert(issuer.name.clone(), published.clone());
+                Ok(published)
+            }
+        }
+    }
+
+    /// The dead certificates of an issuer, by serial.
+    fn entries(&self, issuer: &IssuerName, now: Timestamp) -> Result<Vec<Entry>, Rejected> {
+        let mut stale = None;
+        let entries = self.roll.pick(issuer, |serial, member| {
+            if member.not_after.after(KEPT) < now {
+                return None;
+            }
+            match self.statuses.status(&member.fingerprint, now) {
+                Ok(Status::Revoked(cut)) => {
+                    Some(Entry { serial, revoked_at: cut.at, reason: Some(cut.reason) })
+                }
+                Ok(_) => None,
+                Err(error) => {
+                    stale = Some(error);
+                    None
+                }
+            }
+        });
+        match stale {
+            None => Ok(entries),
+            Some(error) => Err(Rejected::new(Code::Unavailable, error.to_string())),
+        }
+    }
+
+    /// Waits until everything before the list's number is in the statuses.
+    fn wait_for(&self, number: Revision) -> Result<(), Rejected> {
+        let mut progress = self.statuses.subscribe();
+        loop {
+            match self.statuses.revision() {
+                Ok(reached) if reached >= number => return Ok(()),
+                Ok(_) => {}
+                Err(stale) => return Err(Rejected::new(Code::Unavailable, stale.to_string())),
+            }
+            let handle = tokio::runtime::Handle::try_current();
+            let changed = match handle {
+                Ok(handle) => handle.block_on(progress.changed()),
+                Err(_) => return Err(Rejected::new(Code::Internal, "lists are published on a runtime's blocking thread")),
+            };
+            if changed.is_err() {
+                return Err(Rejected::new(Code::Unavailable, "the statuses are gone"));
+            }
+        }
+    }
+
+    /// Written under another name, synced, renamed: whoever reads the folder never sees half a list.
+    fn write(&self, issuer: &IssuerName, der: &[u8]) -> Result<(), std::io::Error> {
+        let temporary = self.folder.join(format!(".{issuer}.crl.new"));
+        let mut file = File::create(&temporary)?;
+        file.write_all(der)?;
+        file.sync_all()?;
+        fs::rename(&temporary, self.folder.join(format!("{issuer}.crl")))?;
+        File::open(&self.folder)?.sync_all()
+    }
+}
+
+/// States that a list is about to be made; the commit's revision is the list's number.
+#[derive(Debug)]
+struct Announce {
+    issuer: IssuerName,
+}
+
+/// The newest announced list of an issuer.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct CrlRow {
+    this_update: Timestamp,
+}
+
+impl Record for CrlRow {
+    const TABLE: Table = Table::Crl;
+    type Key = IssuerName;
+}
+
+impl Command for Announce {
+    type Outcome = Made;
+
+    fn permission(&self) -> Permission {
+        Permission::AuthorityUpkeep
+    }
+
+    fn scope(&self, _: &mut Txn<'_>) -> Result<Scope, Rejected> {
+        Ok(Scope::Everything)
+    }
+
+    fn decide(&self, _: &Permit, txn: &mut Txn<'_>, moment: &Moment<'_>) -> Result<Made, Rejected> {
+        let this_update = moment.now.whole_seconds();
+        txn.put(&self.issuer, &CrlRow { this_update })?;
+        txn.record(Event::CrlIssued { issuer: self.issuer.clone(), this_update });
+        Ok(Made)
+    }
+}

@@ -1,0 +1,222 @@
+//! Revoke, lock, unlock.
+
+use serde::{Deserialize, Serialize};
+
+use crate::access::{Permission, Permit, Scope};
+use crate::ca::look;
+use crate::command::{Code, Command, Rejected};
+use crate::directory::admins;
+use crate::directory::rows::{DeletedRow, IdentityRow};
+use crate::ident::{AnyId, ClusterName, IdentityId};
+use crate::journal::{Cause, IdentityKind};
+use crate::ledger::credentials::Reference;
+use crate::ledger::cuts::{self, Why};
+use crate::ledger::rows::CertificateRole;
+use crate::standing::CutKey;
+use crate::store::txn::Txn;
+use crate::world::{Moment, Timestamp};
+
+/// What is to be revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Every credential of a user, or of an agency itself.
+    User(AnyId),
+    /// Every credential of an agency and of its members.
+    Agency(AnyId),
+    /// One certificate, and what was obtained with it.
+    Certificate(Reference),
+}
+
+impl Target {
+    /// The keys that a revocation cuts off; none for a certificate, which is revoked by itself.
+    pub fn cut_keys(&self, cluster: Option<&ClusterName>) -> Vec<CutKey> {
+        let identity = |id: &AnyId| match cluster {
+            Some(cluster) => CutKey::IdentityOnCluster(id.clone(), cluster.clone()),
+            None => CutKey::Identity(id.clone()),
+        };
+        let agency = |id: &AnyId| match cluster {
+            Some(cluster) => CutKey::AgencyOnCluster(id.clone(), cluster.clone()),
+            None => CutKey::Agency(id.clone()),
+        };
+        match self {
+            Self::User(id) => vec![identity(id)],
+            Self::Agency(id) => vec![identity(id), agency(id)],
+            Self::Certificate(_) => Vec::new(),
+        }
+    }
+}
+
+/// Ends credentials for good.
+#[derive(Clone, Debug)]
+pub struct Revoke {
+    /// What.
+    pub target: Target,
+    /// On this cluster only.
+    pub cluster: Option<ClusterName>,
+    /// Why.
+    pub why: Why,
+    /// Also lock the identity, in the same commit.
+    pub lock: bool,
+    /// Even the last admin.
+    pub force: bool,
+}
+
+/// A revocation was committed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// What is known of the ID; a certificate is always present.
+    pub known: Known,
+}
+
+/// What is known of an ID.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Known {
+    /// It exists.
+    Present(IdentityKind),
+    /// It was deleted.
+    Deleted(IdentityKind, Timestamp),
+    /// It was never seen.
+    Never,
+}
+
+impl Command for Revoke {
+    type Outcome = Revoked;
+
+    fn permission(&self) -> Permission {
+        match self.target {
+            _ if self.lock => Permission::IdentityLock,
+            Target::User(_) => Permission::IdentityRevoke,
+            Target::Agency(_) => Permission::AgencyRevoke,
+            Target::Certificate(_) => Permission::CertificateRevoke,
+        }
+    }
+
+    fn scope(&self, txn: &mut Txn<'_>) -> Result<Scope, Rejected> {
+        scope_of(&self.target, self.cluster.as_ref(), txn)
+    }
+
+    fn decide(&self, _: &Permit, txn: &mut Txn<'_>, moment: &Moment<'_>) -> Result<Revoked, Rejected> {
+        let id = match &self.target {
+            Target::User(id) | Target::Agency(id) => id,
+            Target::Certificate(reference) => return self.certificate(reference, txn, moment),
+        };
+        let keys = self.target.cut_keys(self.cluster.as_ref());
+        admins::must_remain(txn, moment.now, &keys, self.force)?;
+        for key in keys {
+            cuts::cut_off(txn, moment, key, Cause::Revoked, &self.why)?;
+        }
+        if self.lock {
+            cuts::lock(txn, moment, id, self.cluster.as_ref())?;
+        }
+        Ok(Revoked { known: known(txn, id)? })
+    }
+}
+
+impl Revoke {
+    fn certificate(
+        &self,
+        reference: &Reference,
+        txn: &mut Txn<'_>,
+        moment: &Moment<'_>,
+    ) -> Result<Revoked, Rejected> {
+        let row = look::present(txn, reference)?.value;
+        if matches!(row.role, CertificateRole::Authority) {
+            return Err(Rejected::invalid(format!(
+                "{} is the certificate of an authority: revoking one ends everything it signed and is a wish of its own",
+                row.subject
+            )));
+        }
+        admins::must_remain_without(txn, moment.now, &row, self.force)?;
+        cuts::revoke(txn, moment, &row, &self.why)?;
+        if self.lock {
+            let id = row.subject.parse().map_err(|_| Rejected::invalid("this certificate has no holder to lock"))?;
+            cuts::lock(txn, moment, &id, self.cluster.as_ref())?;
+        }
+        Ok(Revoked { known: Known::Present(IdentityKind::User) })
+    }
+}
+
+/// Whose credentials a revocation is about.
+pub(super) fn scope_of(target: &Target, cluster: Option<&ClusterName>, txn: &mut Txn<'_>) -> Result<Scope, Rejected> {
+    match target {
+        Target::User(id) => Ok(Scope::Of(id.clone(), cluster.cloned())),
+        Target::Agency(_) => Ok(Scope::Everything),
+        Target::Certificate(reference) => Ok(look::scope_of(&look::present(txn, reference)?.value)),
+    }
+}
+
+/// What is known of an ID; asserts nothing, because a revocation does not depend on it.
+pub(super) fn known(txn: &Txn<'_>, id: &AnyId) -> Result<Known, Rejected> {
+    if let Ok(identity) = id.as_str().parse::<IdentityId>()
+        && let Some(row) = txn.peek::<IdentityRow>(&identity)?
+    {
+        return Ok(Known::Present(row.value.kind));
+    }
+    Ok(match txn.peek::<DeletedRow>(id)? {
+        Some(row) => Known::Deleted(row.value.kind, row.value.at),
+        None => Known::Never,
+    })
+}
+
+/// Locks an identity, or an agency with its members: nothing is issued, nothing is let in, until it is unlocked.
+#[derive(Clone, Debug)]
+pub struct Lock {
+    /// Its ID.
+    pub id: AnyId,
+    /// On this cluster only.
+    pub cluster: Option<ClusterName>,
+}
+
+/// Whether anything changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockChanged(pub bool);
+
+impl Command for Lock {
+    type Outcome = LockChanged;
+
+    fn permission(&self) -> Permission {
+        Permission::IdentityLock
+    }
+
+    fn scope(&self, _: &mut Txn<'_>) -> Result<Scope, Rejected> {
+        Ok(Scope::Everything)
+    }
+
+    fn decide(&self, _: &Permit, txn: &mut Txn<'_>, moment: &Moment<'_>) -> Result<LockChanged, Rejected> {
+        if known(txn, &self.id)? == Known::Never {
+            return Err(Rejected::new(
+                Code::NotFound,
+                format!("{} was never seen here: `revoke user {} --lock` locks an ID all the same", self.id, self.id),
+            ));
+        }
+        let keys = Target::Agency(self.id.clone()).cut_keys(self.cluster.as_ref());
+        admins::must_remain(txn, moment.now, &keys, false)?;
+        cuts::lock(txn, moment, &self.id, self.cluster.as_ref())?;
+        Ok(LockChanged(!txn.is_empty()))
+    }
+}
+
+/// Unlocks an identity.
+#[derive(Clone, Debug)]
+pub struct Unlock {
+    /// Its ID.
+    pub id: AnyId,
+    /// The lock on this cluster; the lock everywhere is another one.
+    pub cluster: Option<ClusterName>,
+}
+
+impl Command for Unlock {
+    type Outcome = LockChanged;
+
+    fn permission(&self) -> Permission {
+        Permission::IdentityLock
+    }
+
+    fn scope(&self, _: &mut Txn<'_>) -> Result<Scope, Rejected> {
+        Ok(Scope::Everything)
+    }
+
+    fn decide(&self, _: &Permit, txn: &mut Txn<'_>, _: &Moment<'_>) -> Result<LockChanged, Rejected> {
+        Ok(LockChanged(cuts::unlock(txn, &self.id, self.cluster.as_ref())?))
+    }
+}
