@@ -6,3 +6,4 @@
 pub mod world;
 pub mod ident;
 pub mod secret;
+pub mod x509;
