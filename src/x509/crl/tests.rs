@@ -141,3 +141,17 @@ proptest! {
         prop_assert_eq!((crl.this_update, crl.next_update), (fields.this_update, Some(fields.next_update)));
     }
 }
+
+#[test]
+fn a_list_by_openssl_is_read_and_a_foreign_reason_is_no_reason() {
+    let read = |name| std::fs::read(format!("{}/certs/{name}.pem", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let crl = Crl::from_der(&pem::read(Label::Crl, &read("crl/openssl")).unwrap()).unwrap();
+    let ca = pem::read(Label::Certificate, &read("certificate/kubeadm-ca")).unwrap();
+    let ca = Certificate::from_der(&ca).unwrap();
+    assert_eq!(crl.verify(&ca.public_key), Ok(()));
+    assert_eq!((&crl.issuer, crl.number), (&ca.subject_der, Some(vec![0x10, 0])));
+    assert_eq!(crl.authority_key_id, ca.extensions.subject_key_id);
+    let entries: Vec<_> = crl.entries.iter().map(|entry| (entry.serial.to_string(), entry.reason)).collect();
+    let serial = |tail: &str| format!("{tail:0>40}");
+    assert_eq!(entries, [(serial("0a"), Some(Reason::KeyCompromise)), (serial("0b"), None), (serial("80ff"), None)]);
+}
