@@ -2,15 +2,17 @@
 //!
 //! The key must be strong and the request signed with it. What a requester may not even ask for is refused: being a CA.
 
+use rcgen::SigningKey;
+
 use super::Malformed;
 use super::decode::Reader;
-use super::encode::tag;
+use super::encode::{self, tag};
 use super::extensions::{BasicConstraints, Extensions, KeyUsage, RawExtension};
-use super::name::Name;
+use super::name::{Name, Subject};
 use super::oid;
 use super::pem::{self, Label, PemError};
 use super::public_key::{BadSignature, KeyId, PublicKey, WeakKey};
-use super::signature::{Signed, UnsupportedAlgorithm};
+use super::signature::{self, Algorithm, Signed, SigningError, UnsupportedAlgorithm};
 
 /// A request whose key is strong and whose sender has the private key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +98,19 @@ impl Request {
         read_attributes(attributes, &mut ignored)?;
         Ok(Self { key_id: public_key.id(), public_key, ignored: ignored.finish() })
     }
+}
+
+/// Writes a request for a key, with this subject and nothing else; gives DER.
+pub fn write(subject: &Subject, key: &impl SigningKey) -> Result<Vec<u8>, SigningError> {
+    let algorithm = Algorithm::of(key)?;
+    let mut tbs = Vec::with_capacity(256);
+    encode::sequence(&mut tbs, |out| {
+        encode::unsigned(out, &[0]);
+        out.extend_from_slice(&subject.to_der());
+        out.extend_from_slice(&key.subject_public_key_info());
+        encode::nested(out, tag::context_constructed(0), |_| {});
+    });
+    signature::sign(&tbs, algorithm, key)
 }
 
 fn read_attributes(mut attributes: Reader<'_>, ignored: &mut Ignored) -> Result<(), CsrError> {

@@ -59,6 +59,9 @@ pub enum WeakKey {
     /// An RSA modulus that is even, hence no product of two odd primes.
     #[error("an RSA key with an even modulus is refused; make a new key")]
     RsaEvenModulus,
+    /// A modulus with the mark of a faulty generator, from which it can be factored (ROCA, CVE-2017-15361).
+    #[error("an RSA key made by a faulty chip (CVE-2017-15361) is refused; make a new key in software")]
+    RsaFaultyGenerator,
     /// A named curve other than the two.
     #[error("an elliptic curve key on {curve} is refused; wanted P-256 or P-384")]
     Curve {
@@ -209,7 +212,29 @@ fn rsa(algorithm: &mut Reader<'_>, key: &[u8]) -> Result<Result<Kind, WeakKey>, 
     if modulus.last().is_some_and(|last| last & 1 == 0) {
         return Ok(Err(WeakKey::RsaEvenModulus));
     }
+    if has_faulty_generators_mark(modulus) {
+        return Ok(Err(WeakKey::RsaFaultyGenerator));
+    }
     Ok(Ok(Kind::Rsa { bits }))
+}
+
+/// Whether the modulus is a power of 65537 modulo each of the first odd primes, as ROCA's primes make it.
+///
+/// For a modulus of random primes the chance of that is below 2⁻²⁷.
+fn has_faulty_generators_mark(modulus: &[u8]) -> bool {
+    SMALL_PRIMES.iter().all(|prime| {
+        let remainder = modulus.iter().fold(0, |sum, octet| (sum << 8 | u32::from(*octet)) % prime);
+        let mut power = 1;
+        loop {
+            if power == remainder {
+                return true;
+            }
+            power = power * (65_537 % prime) % prime;
+            if power == 1 {
+                return false;
+            }
+        }
+    })
 }
 
 fn shown_exponent(octets: &[u8]) -> String {
@@ -222,3 +247,46 @@ fn shown_exponent(octets: &[u8]) -> String {
 
 /// 65537, the one exponent in use (NIST SP 800-56B §6.2 allows larger ones; nobody makes them).
 const EXPONENT: &[u8] = &[1, 0, 1];
+
+/// The odd primes whose product divides the step of every faulty generator.
+const SMALL_PRIMES: [u32; 38] = [
+    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109,
+    113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 65537 to this power, big endian.
+    fn power(exponent: usize) -> Vec<u8> {
+        let mut digits = vec![1u8];
+        for _ in 0..exponent {
+            let mut carry = 0;
+            digits.extend([0, 0, 0]);
+            for digit in &mut digits {
+                carry += u64::from(*digit) * 65_537;
+                *digit = u8::try_from(carry & 0xff).unwrap();
+                carry >>= 8;
+            }
+        }
+        digits.into_iter().rev().skip_while(|digit| *digit == 0).collect()
+    }
+
+    #[test]
+    fn a_modulus_of_the_faulty_chips_is_recognised() {
+        let marked = power(128);
+        assert!(has_faulty_generators_mark(&marked));
+        let other: Vec<u8> =
+            marked.iter().enumerate().map(|(at, octet)| if at == 9 { octet ^ 2 } else { *octet }).collect();
+        assert!(!has_faulty_generators_mark(&other));
+    }
+
+    #[test]
+    fn a_key_with_trailing_data_or_a_damaged_frame_is_malformed() {
+        let spki = rcgen::PublicKeyData::subject_public_key_info(&rcgen::KeyPair::generate().unwrap());
+        assert!(PublicKey::from_spki(&spki).is_ok());
+        assert!(PublicKey::from_spki(&[spki.as_slice(), &[0]].concat()).is_err());
+        assert!(PublicKey::from_spki(&spki[..spki.len() - 1]).is_err());
+    }
+}

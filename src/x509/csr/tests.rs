@@ -2,10 +2,8 @@ use proptest::prelude::*;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 
 use super::*;
-use crate::x509::encode;
 use crate::x509::extensions::extension;
 use crate::x509::public_key::Kind;
-use crate::x509::signature::{self, Algorithm};
 
 fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(format!("{}/certs/csr/{name}.pem", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -57,6 +55,17 @@ fn the_raw_public_key_of_the_request_is_kept() {
     let by_der = Request::from_pem_or_der(csr.der()).unwrap();
     assert_eq!(by_der.public_key.spki(), key.subject_public_key_info());
     assert_eq!(Request::from_pem_or_der(csr.pem().unwrap().as_bytes()), Ok(by_der));
+}
+
+#[test]
+fn a_request_that_we_write_is_verified_by_openssl_and_by_us() {
+    let key = KeyPair::generate().unwrap();
+    let der = write(&Subject::common_name("alice"), &key).unwrap();
+    let openssl = crate::x509::openssl::OpenSsl::new();
+    openssl.file("csr.pem", pem::write(Label::Request, &der));
+    let text = openssl.run("req -in csr.pem -verify -noout -text");
+    assert!(text.contains("verify OK") && text.contains("CN = alice"), "{text}");
+    assert_eq!(Request::from_pem_or_der(&der).unwrap().public_key.spki(), key.subject_public_key_info());
 }
 
 #[test]
