@@ -40,6 +40,9 @@ pub const ROOT_VALIDITY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// A revoked certificate stays listed this long after it expired: at least one list beyond (RFC 5280 §3.3).
 const KEPT: Duration = VALIDITY.saturating_add(INTERVAL);
 
+/// How long a list waits for the statuses to come to its number.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The newest list of every issuer.
 #[derive(Debug)]
 pub struct Lists {
@@ -97,7 +100,10 @@ impl Lists {
     pub fn publish(&self, issuer: &Issuer) -> Result<Published, Rejected> {
         let announce = Announce { issuer: issuer.name.clone() };
         let number = self.engine.run(&Actor::System(Part::Publisher), &announce)?.revision;
-        self.wait_for(number)?;
+        // A list reflects everything before its number.
+        self.statuses
+            .wait_for(number, PATIENCE)
+            .map_err(|stale| Rejected::new(Code::Unavailable, stale.to_string()))?;
         let this_update = self.engine.world().clock.now().whole_seconds();
         let is_root = issuer.name == IssuerName::root();
         let next_update = this_update.after(if is_root { ROOT_VALIDITY } else { VALIDITY });
@@ -110,12 +116,13 @@ impl Lists {
             next_update: next_update.min(issuer.certificate.not_after),
         };
         let entries = self.entries(&issuer.name, this_update)?;
-        let der = list
-            .sign_entries(&entries, &issuer.key)
-            .map_err(|error| Rejected::new(Code::Internal, format!("the list of {} was not signed: {error}", issuer.name)))?;
+        let der = list.sign_entries(&entries, &issuer.key).map_err(|error| {
+            Rejected::new(Code::Internal, format!("the list of {} was not signed: {error}", issuer.name))
+        })?;
         let published = Published { der: der.into(), number, this_update, next_update: list.next_update };
-        self.write(&issuer.name, &published.der)
-            .map_err(|error| Rejected::new(Code::Unavailable, format!("the list of {} was not written: {error}", issuer.name)))?;
+        self.write(&issuer.name, &published.der).map_err(|error| {
+            Rejected::new(Code::Unavailable, format!("the list of {} was not written: {error}", issuer.name))
+        })?;
         let mut lists = self.published.write().unwrap_or_else(PoisonError::into_inner);
         // Two runs may overlap; a list never replaces a newer one.
         match lists.get(&issuer.name) {
@@ -135,9 +142,7 @@ impl Lists {
                 return None;
             }
             match self.statuses.status(&member.fingerprint, now) {
-                Ok(Status::Revoked(cut)) => {
-                    Some(Entry { serial, revoked_at: cut.at, reason: Some(cut.reason) })
-                }
+                Ok(Status::Revoked(cut)) => Some(Entry { serial, revoked_at: cut.at, reason: Some(cut.reason) }),
                 Ok(_) => None,
                 Err(error) => {
                     stale = Some(error);
@@ -148,26 +153,6 @@ impl Lists {
         match stale {
             None => Ok(entries),
             Some(error) => Err(Rejected::new(Code::Unavailable, error.to_string())),
-        }
-    }
-
-    /// Waits until everything before the list's number is in the statuses.
-    fn wait_for(&self, number: Revision) -> Result<(), Rejected> {
-        let mut progress = self.statuses.subscribe();
-        loop {
-            match self.statuses.revision() {
-                Ok(reached) if reached >= number => return Ok(()),
-                Ok(_) => {}
-                Err(stale) => return Err(Rejected::new(Code::Unavailable, stale.to_string())),
-            }
-            let handle = tokio::runtime::Handle::try_current();
-            let changed = match handle {
-                Ok(handle) => handle.block_on(progress.changed()),
-                Err(_) => return Err(Rejected::new(Code::Internal, "lists are published on a runtime's blocking thread")),
-            };
-            if changed.is_err() {
-                return Err(Rejected::new(Code::Unavailable, "the statuses are gone"));
-            }
         }
     }
 

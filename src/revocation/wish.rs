@@ -113,12 +113,7 @@ impl Command for Revoke {
 }
 
 impl Revoke {
-    fn certificate(
-        &self,
-        reference: &Reference,
-        txn: &mut Txn<'_>,
-        moment: &Moment<'_>,
-    ) -> Result<Revoked, Rejected> {
+    fn certificate(&self, reference: &Reference, txn: &mut Txn<'_>, moment: &Moment<'_>) -> Result<Revoked, Rejected> {
         let row = look::present(txn, reference)?.value;
         if matches!(row.role, CertificateRole::Authority) {
             return Err(Rejected::invalid(format!(

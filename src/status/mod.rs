@@ -9,7 +9,8 @@
 mod index;
 
 use std::fmt;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -114,6 +115,8 @@ pub struct Stale(pub String);
 pub struct Statuses {
     index: RwLock<Index>,
     progress: watch::Sender<Progress>,
+    moving: Mutex<()>,
+    moved: Condvar,
 }
 
 /// How far the answers have come.
@@ -129,7 +132,12 @@ impl Statuses {
     /// Empty answers that must not be used yet: everything is refused as stale until [`reached`](Self::reached).
     pub fn empty() -> Self {
         let stopped = Progress::Stopped(Stale("the record is still being read".to_owned()));
-        Self { index: RwLock::new(Index::default()), progress: watch::Sender::new(stopped) }
+        Self {
+            index: RwLock::default(),
+            progress: watch::Sender::new(stopped),
+            moving: Mutex::default(),
+            moved: Condvar::new(),
+        }
     }
 
     /// The status of a credential at `now`.
@@ -173,12 +181,30 @@ impl Statuses {
 
     /// Announces that everything up to `revision` is in the answers.
     pub fn reached(&self, revision: Revision) {
-        self.progress.send_replace(Progress::Reached(revision));
+        self.announce(Progress::Reached(revision));
     }
 
     /// Announces that the answers are no longer kept up: from now on everything is refused.
     pub fn stop(&self, why: impl Into<String>) {
-        self.progress.send_replace(Progress::Stopped(Stale(why.into())));
+        self.announce(Progress::Stopped(Stale(why.into())));
+    }
+
+    /// Blocks until everything up to `revision` is in the answers.
+    pub fn wait_for(&self, revision: Revision, timeout: Duration) -> Result<(), Stale> {
+        let waiting = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_behind = |_: &mut ()| self.revision().is_ok_and(|reached| reached < revision);
+        drop(self.moved.wait_timeout_while(waiting, timeout, is_behind));
+        match self.revision()? {
+            reached if reached >= revision => Ok(()),
+            reached => Err(Stale(format!("they reflect {reached} and have not come to {revision}"))),
+        }
+    }
+
+    fn announce(&self, progress: Progress) {
+        let moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        self.progress.send_replace(progress);
+        drop(moving);
+        self.moved.notify_all();
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Index> {
