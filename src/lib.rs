@@ -12,3 +12,4 @@ pub mod status;
 pub mod access;
 pub mod journal;
 pub mod store;
+pub mod net;
