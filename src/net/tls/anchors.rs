@@ -11,6 +11,8 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
+use crate::x509::certificate::Certificate;
+
 use super::{TlsError, WebPkiClientVerifier, provider, roots};
 
 /// The CAs whose client certificates are accepted, which can be replaced while connections are accepted.
@@ -109,8 +111,8 @@ impl fmt::Debug for ClientAnchors {
 }
 
 fn not_after(leaf: &CertificateDer<'_>) -> Result<UnixTime, Error> {
-    let (_, leaf) = x509_parser::parse_x509_certificate(leaf).map_err(|_| CertificateError::BadEncoding)?;
-    let seconds = u64::try_from(leaf.validity().not_after.timestamp()).map_err(|_| CertificateError::Expired)?;
+    let leaf = Certificate::from_der(leaf).map_err(|_| CertificateError::BadEncoding)?;
+    let seconds = u64::try_from(leaf.not_after.unix_seconds()).map_err(|_| CertificateError::Expired)?;
     Ok(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
 }
 
