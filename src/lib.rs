@@ -20,3 +20,4 @@ pub mod engine;
 pub mod ca;
 pub mod revocation;
 pub mod publish;
+pub mod net;
