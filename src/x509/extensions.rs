@@ -371,3 +371,16 @@ const CONSTRUCTED_0: u8 = tag::context_constructed(0);
 const DNS: u8 = tag::context(2);
 const URI: u8 = tag::context(6);
 const IP: u8 = tag::context(7);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trailing_data_in_an_extension_is_refused() {
+        let take =
+            |value| Extensions::default().take(RawExtension { oid: oid::BASIC_CONSTRAINTS, critical: true, value });
+        assert_eq!(take(&[0x30, 0]), Ok(true));
+        assert!(take(&[0x30, 0, 0]).is_err());
+    }
+}

@@ -283,6 +283,15 @@ mod tests {
     }
 
     #[test]
+    fn a_point_in_the_hybrid_form_is_refused() {
+        let mut spki = rcgen::PublicKeyData::subject_public_key_info(&rcgen::KeyPair::generate().unwrap());
+        let form = spki.len() - 65;
+        assert_eq!(spki[form], 4);
+        spki[form] = 6;
+        assert_eq!(PublicKey::from_spki(&spki).unwrap().kind(), Err(WeakKey::Point));
+    }
+
+    #[test]
     fn a_key_with_trailing_data_or_a_damaged_frame_is_malformed() {
         let spki = rcgen::PublicKeyData::subject_public_key_info(&rcgen::KeyPair::generate().unwrap());
         assert!(PublicKey::from_spki(&spki).is_ok());

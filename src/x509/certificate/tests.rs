@@ -162,6 +162,16 @@ fn a_key_of_another_kind_than_announced_does_not_sign() {
 }
 
 #[test]
+fn a_certificate_that_names_two_signature_algorithms_is_refused() {
+    let key = KeyPair::generate().unwrap();
+    let mut fields = client(&ca(&key), &key, &key);
+    fields.algorithm = Algorithm::EcdsaSha384;
+    let tbs = fields.encode();
+    let der = crate::x509::signature::sign(tbs.der(), Algorithm::EcdsaSha256, &key).unwrap();
+    assert!(Certificate::from_der(&der).is_err());
+}
+
+#[test]
 fn trailing_data_is_refused() {
     let der = ca(&KeyPair::generate().unwrap()).der().to_vec();
     assert!(Certificate::from_der(&[der.as_slice(), &[0]].concat()).is_err());

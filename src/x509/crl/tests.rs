@@ -62,6 +62,7 @@ fn an_empty_list_has_no_list_of_entries() {
     let crl = fields(&ca).sign_entries(&[], &key).unwrap();
     assert!(openssl_text(&ca, &crl).contains("No Revoked Certificates"));
     assert!(Crl::from_der(&crl).unwrap().entries.is_empty());
+    assert!(!crl.windows(3).any(|octets| octets == [0x30, 0, 0xa0]), "an empty SEQUENCE before the extensions");
 }
 
 #[test]

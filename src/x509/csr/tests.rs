@@ -19,9 +19,13 @@ fn refusal(name: &str) -> String {
 
 /// A signed request with these attributes.
 fn request(key: &KeyPair, attributes: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    request_of_version(0, key, attributes)
+}
+
+fn request_of_version(version: u8, key: &KeyPair, attributes: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut tbs = Vec::new();
     encode::sequence(&mut tbs, |out| {
-        encode::unsigned(out, &[0]);
+        encode::unsigned(out, &[version]);
         encode::sequence(out, |_| {});
         out.extend(key.subject_public_key_info());
         encode::nested(out, tag::context_constructed(0), attributes);
@@ -214,6 +218,8 @@ fn what_is_not_one_request_is_refused() {
     assert_eq!(Request::from_pem_or_der(&one.repeat(2)), Err(CsrError::Pem(PemError::Several(2))));
     assert_eq!(Request::from_pem_or_der(&vec![0x30; MOST_OCTETS + 1]), Err(CsrError::TooLarge(MOST_OCTETS + 1)));
     let der = request(&KeyPair::generate().unwrap(), |_| {});
+    let other_version = request_of_version(1, &KeyPair::generate().unwrap(), |_| {});
+    assert!(matches!(Request::from_pem_or_der(&other_version), Err(CsrError::Malformed(_))));
     let trailing = [der.as_slice(), &[0]].concat();
     assert!(matches!(Request::from_pem_or_der(&trailing), Err(CsrError::Malformed(_))));
     let trailing = pem::write(Label::Request, &trailing);

@@ -126,16 +126,22 @@ fn errors_are_what_openssl_expects() {
     }
 }
 
-/// A request with `count` questions and a nonce of so many octets.
 fn request(count: usize, nonce: Option<usize>) -> Vec<u8> {
+    request_with_nonces(count, nonce.as_slice())
+}
+
+/// A request with `count` questions and nonces of so many octets.
+fn request_with_nonces(count: usize, nonces: &[usize]) -> Vec<u8> {
     let mut out = Vec::new();
     encode::sequence(&mut out, |out| {
         encode::sequence(out, |out| {
             encode::sequence(out, |out| (0..count).for_each(|_| encode::sequence(out, write_cert_id)));
-            if let Some(octets) = nonce {
+            if !nonces.is_empty() {
                 encode::nested(out, tag::context_constructed(2), |out| {
                     encode::sequence(out, |out| {
-                        extension(out, oid::OCSP_NONCE, false, |out| encode::octet_string(out, &vec![1; octets]));
+                        for octets in nonces {
+                            extension(out, oid::OCSP_NONCE, false, |out| encode::octet_string(out, &vec![1; *octets]));
+                        }
                     });
                 });
             }
@@ -161,6 +167,7 @@ fn a_nonce_has_1_to_128_octets() {
     for (octets, accepted) in [(0, false), (1, true), (32, true), (128, true), (129, false), (4096, false)] {
         assert_eq!(Request::from_der(&request(1, Some(octets))).is_ok(), accepted, "{octets}");
     }
+    assert!(Request::from_der(&request_with_nonces(1, &[8, 8])).is_err(), "two nonces");
 }
 
 #[test]
