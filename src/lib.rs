@@ -6,5 +6,6 @@
 pub mod world;
 pub mod ident;
 pub mod secret;
+pub mod disk;
 pub mod standing;
 pub mod store;

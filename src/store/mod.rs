@@ -11,6 +11,9 @@
 //! Read [`Store`] first, then `txn` (what the rest of the crate uses), then `memory` (the model) and `local` (the disk).
 
 pub mod memory;
+pub mod local;
+#[cfg(test)]
+mod conformance;
 
 use std::fmt;
 use std::time::Duration;

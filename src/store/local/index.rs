@@ -1,0 +1,210 @@
+//! The index: every key that is not resident, in sled; it may lag, be lost and be made again from the journal.
+//!
+//! Each batch carries, beside the records, the place in the journal it brings the index to and an order-free hash over
+//! all records: the sum of each record's own hash. Opening adds them up again, so an index that lost something is
+//! noticed and made anew.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::frame::Position;
+use super::octets::{Octets, digest, length};
+use super::state::Change;
+use crate::standing::Revision;
+use crate::store::{KeyRange, RESIDENT_END, StoreError, Versioned};
+
+/// sled's cache: enough for the upper levels of a few million records.
+const CACHE: u64 = 64 * 1024 * 1024;
+
+/// How long another handle's lock on the index is waited for: sled lets go of it a moment after it was dropped.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Where the index keeps what it says about itself; resident keys are never in it, so none is in the way.
+const SUMMARY: &[u8] = &[0];
+
+/// The index, open.
+#[derive(Debug)]
+pub(super) struct Index {
+    folder: PathBuf,
+    tree: sled::Db,
+    summary: Summary,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Summary {
+    position: Position,
+    hash: u128,
+    count: u64,
+}
+
+impl Index {
+    /// Opens the index if it is whole; otherwise an empty one in its place.
+    pub(super) fn open(folder: &Path) -> Result<Self, StoreError> {
+        if let Ok(index) = guarded(|| Self::open_whole(folder)) {
+            return Ok(index);
+        }
+        Self::anew(folder)
+    }
+
+    /// An empty index, whatever was there.
+    pub(super) fn anew(folder: &Path) -> Result<Self, StoreError> {
+        match std::fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError(format!("the index {} cannot be removed: {error}", folder.display())));
+            }
+            _ => {}
+        }
+        guarded(|| {
+            let summary = Summary { position: Position::START, hash: 0, count: 0 };
+            Ok(Self { folder: folder.to_owned(), tree: open_patiently(folder)?, summary })
+        })
+    }
+
+    /// The folder that it lies in.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn open_whole(folder: &Path) -> Result<Self, StoreError> {
+        let tree = open_patiently(folder)?;
+        let summary = match tree.get(SUMMARY).map_err(trouble)? {
+            Some(bytes) => Summary::decode(&bytes).ok_or_else(|| StoreError("the index is damaged".to_owned()))?,
+            None => Summary { position: Position::START, hash: 0, count: 0 },
+        };
+        let (mut hash, mut count) = (0_u128, 0_u64);
+        for record in tree.range([RESIDENT_END]..) {
+            let (key, bytes) = record.map_err(trouble)?;
+            hash = hash.wrapping_add(record_hash(&key, &bytes));
+            count = count.saturating_add(1);
+        }
+        if (hash, count) != (summary.hash, summary.count) {
+            return Err(StoreError("the index does not hold what it says".to_owned()));
+        }
+        Ok(Self { folder: folder.to_owned(), tree, summary })
+    }
+
+    /// The place in the journal that it reflects.
+    pub(super) fn position(&self) -> Position {
+        self.summary.position
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Versioned>, StoreError> {
+        let found = guarded(|| self.tree.get(key).map_err(trouble))?;
+        found.map(|bytes| decode(&bytes)).transpose()
+    }
+
+    /// The first `limit` keys of the range.
+    pub(super) fn scan(&self, range: &KeyRange, limit: usize) -> Result<Vec<(Vec<u8>, Versioned)>, StoreError> {
+        let start = range.start.clone().max(vec![RESIDENT_END]);
+        let mut found = Vec::new();
+        guarded(|| {
+            for record in self.tree.range(start..).take(limit) {
+                let (key, bytes) = record.map_err(trouble)?;
+                if !range.contains(&key) {
+                    break;
+                }
+                found.push((key.to_vec(), decode(&bytes)?));
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Makes the changes of a group and moves on to its place, all at once.
+    pub(super) fn apply<'a>(
+        &mut self,
+        changes: impl Iterator<Item = (&'a Vec<u8>, &'a Change)>,
+        position: Position,
+    ) -> Result<(), StoreError> {
+        let mut summary = Summary { position, ..self.summary };
+        let mut batch = sled::Batch::default();
+        for (key, change) in changes {
+            if let Some(before) = &change.before {
+                summary.hash = summary.hash.wrapping_sub(record_hash(key, &encode(before)));
+                summary.count = summary.count.saturating_sub(1);
+            }
+            match &change.now {
+                Some(now) => {
+                    let bytes = encode(now);
+                    summary.hash = summary.hash.wrapping_add(record_hash(key, &bytes));
+                    summary.count = summary.count.saturating_add(1);
+                    batch.insert(key.as_slice(), bytes);
+                }
+                None => batch.remove(key.as_slice()),
+            }
+        }
+        batch.insert(SUMMARY, summary.encode());
+        guarded(|| self.tree.apply_batch(batch).map_err(trouble))?;
+        self.summary = summary;
+        Ok(())
+    }
+
+    /// Writes out what sled still holds back, so that the next start has less to catch up.
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
+        guarded(|| self.tree.flush().map_err(trouble)).map(|_| ())
+    }
+}
+
+impl Summary {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(68);
+        out.extend_from_slice(&self.position.revision.octets());
+        out.extend_from_slice(&self.position.link);
+        out.extend_from_slice(&self.hash.to_be_bytes());
+        out.extend_from_slice(&self.count.to_be_bytes());
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut octets = Octets(bytes);
+        let position = Position { revision: octets.revision()?, link: octets.array()? };
+        let hash = octets.array().map(u128::from_be_bytes)?;
+        let count = octets.u64()?;
+        octets.0.is_empty().then_some(Self { position, hash, count })
+    }
+}
+
+fn open_patiently(folder: &Path) -> Result<sled::Db, StoreError> {
+    let began = Instant::now();
+    loop {
+        let opened = sled::Config::new().path(folder).cache_capacity(CACHE).open();
+        match opened {
+            Err(error) if error.to_string().contains("lock") && began.elapsed() < PATIENCE => {
+                std::thread::park_timeout(Duration::from_millis(20));
+            }
+            result => return result.map_err(trouble),
+        }
+    }
+}
+
+/// sled panics on some kinds of damage; the index can be made again, so that is an error like others.
+fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(StoreError("the index panicked".to_owned())))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
+fn trouble(error: sled::Error) -> StoreError {
+    StoreError(format!("the index failed: {error}; it is made again from the journal at the next start"))
+}
+
+fn record_hash(key: &[u8], bytes: &[u8]) -> u128 {
+    let digest = digest(&[&length(key), key, bytes]);
+    digest.first_chunk().map_or(0, |half| u128::from_be_bytes(*half))
+}
+
+fn encode(held: &Versioned) -> Vec<u8> {
+    let mut out = Vec::with_capacity(held.value.len().saturating_add(24));
+    out.extend_from_slice(&held.created.octets());
+    out.extend_from_slice(&held.modified.octets());
+    out.extend_from_slice(&held.value);
+    out
+}
+
+fn decode(bytes: &[u8]) -> Result<Versioned, StoreError> {
+    let mut octets = Octets(bytes);
+    let mut revisions = || Some((octets.revision()?, octets.revision()?));
+    let read: Option<(Revision, Revision)> = revisions();
+    let (created, modified) = read.ok_or_else(|| StoreError("the index holds a damaged record".to_owned()))?;
+    Ok(Versioned { value: octets.0.to_vec(), created, modified })
+}
