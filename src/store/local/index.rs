@@ -4,6 +4,8 @@
 //! all records: the sum of each record's own hash. Opening adds them up again, so an index that lost something is
 //! noticed and made anew.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -41,7 +43,9 @@ struct Summary {
 impl Index {
     /// Opens the index if it is whole; otherwise an empty one in its place.
     pub(super) fn open(folder: &Path) -> Result<Self, StoreError> {
-        if let Ok(index) = guarded(|| Self::open_whole(folder)) {
+        if folder.is_dir()
+            && let Ok(index) = guarded(|| Self::open_whole(folder))
+        {
             return Ok(index);
         }
         Self::anew(folder)
@@ -56,6 +60,8 @@ impl Index {
             _ => {}
         }
         guarded(|| {
+            let made = DirBuilder::new().mode(0o700).create(folder);
+            made.map_err(|error| StoreError(format!("the index {} cannot be made: {error}", folder.display())))?;
             let summary = Summary { position: Position::START, hash: 0, count: 0 };
             Ok(Self { folder: folder.to_owned(), tree: open_patiently(folder)?, summary })
         })

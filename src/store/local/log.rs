@@ -92,10 +92,8 @@ impl Log {
                     let (position, commits) = read_frame(&*open, &header, frame.offset).ok_or_else(|| {
                         StoreError(format!("{} is damaged at octet {}", file.display(), frame.offset))
                     })?;
-                    if position.revision > after {
-                        if work(position, commits)?.is_break() {
-                            return Ok(());
-                        }
+                    if position.revision > after && work(position, commits)?.is_break() {
+                        return Ok(());
                     }
                 }
             }

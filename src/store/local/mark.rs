@@ -12,7 +12,7 @@ use super::OpenError;
 use super::frame::{BLOCK, Position};
 use super::octets::{Octets, digest};
 use super::segment::{FORMAT, checked};
-use crate::disk::{Disk, DiskFile, read_whole};
+use crate::disk::{Disk, DiskFile, read_whole, replace};
 use crate::store::Timeline;
 
 const MAGIC: &[u8; 8] = b"PCLSMARK";
@@ -63,11 +63,11 @@ impl Mark {
     }
 }
 
-/// Makes the file with its first mark; its name is durable once the folder is synced.
-pub(super) fn create(disk: &dyn Disk, path: &Path, mark: &Mark) -> std::io::Result<()> {
-    let file = disk.create_new(path)?;
-    file.preallocate(2 * BLOCK as u64)?;
-    mark.store(&*file)
+/// Makes the file with its first mark; a crash leaves all of it or none.
+pub(super) fn create(disk: &dyn Disk, path: &Path, temporary: &Path, mark: &Mark) -> std::io::Result<()> {
+    let mut bytes = mark.encode();
+    bytes.resize(2 * BLOCK, 0);
+    replace(disk, path, temporary, &bytes)
 }
 
 /// The newer of the whole slots, and the open file.
@@ -201,7 +201,7 @@ mod tests {
     fn the_newer_slot_counts_and_a_damaged_one_leaves_the_other() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mark");
-        create(&SystemDisk, &path, &mark(0, 0)).unwrap();
+        create(&SystemDisk, &path, &folder.path().join("mark.new"), &mark(0, 0)).unwrap();
         let (first, file) = read(&SystemDisk, &path).unwrap();
         assert_eq!(first, mark(0, 0));
         mark(1, 9).store(&*file).unwrap();
@@ -216,7 +216,7 @@ mod tests {
     fn the_keeper_writes_what_was_named_last_before_it_ends() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mark");
-        create(&SystemDisk, &path, &mark(0, 0)).unwrap();
+        create(&SystemDisk, &path, &folder.path().join("mark.new"), &mark(0, 0)).unwrap();
         let (first, file) = read(&SystemDisk, &path).unwrap();
         let mut keeper = Keeper::start(file, first).unwrap();
         for number in 1..=20 {

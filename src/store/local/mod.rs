@@ -82,7 +82,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use self::error::OpenError;
-use self::frame::Position;
+use self::frame::{BLOCK, Position};
 use self::mark::{Keeper, Mark};
 use self::queue::Queue;
 use self::recover::recover;
@@ -104,8 +104,8 @@ pub struct Options {
     pub segment: u64,
     /// How many segments are begun before a new checkpoint is written: what a start has to read.
     pub checkpoint_every: usize,
-    /// How many acknowledged groups the mark may be behind, beside the newest. The mark's sync runs beside the next
-    /// group's; at 0 a group waits for the mark of the one before it.
+    /// How many more groups the mark may be behind. Its sync runs beside that of the next group, which at 0 is answered
+    /// only when both are done: all but the newest acknowledged group are covered.
     pub mark_lag: u64,
     /// How long to wait before trying again to make a spare segment when there was no space.
     pub spare_pause: Duration,
@@ -114,6 +114,12 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self { segment: 16 * 1024 * 1024, checkpoint_every: 4, mark_lag: 2, spare_pause: Duration::from_secs(1) }
+    }
+}
+
+impl Options {
+    fn segment_length(&self) -> u64 {
+        self.segment.max(SHORTEST).next_multiple_of(BLOCK as u64)
     }
 }
 
@@ -163,26 +169,24 @@ impl LocalStore {
         let paths = Paths::of(folder);
         let doing = |error| OpenError::disk(format!("making a store in {}", folder.display()), error);
         disk.create_dir(folder).map_err(doing)?;
+        disk.sync_dir(folder.parent().unwrap_or_else(|| Path::new("/"))).map_err(doing)?;
         disk.create_dir(&paths.journal).map_err(doing)?;
         let lock = take_lock(&*disk, &paths)?;
-        let names = disk.list(&paths.journal).map_err(doing)?;
-        if names.iter().any(|name| segment::sequence(name).is_some()) {
+        let segments = disk.list(&paths.journal).map_err(doing)?.iter().any(|name| segment::sequence(name).is_some());
+        let names = disk.list(folder).map_err(doing)?;
+        if segments || names.iter().any(|name| name == CHECKPOINT) {
             return Err(OpenError::Exists(folder.to_owned()));
         }
-        if disk.list(folder).map_err(doing)?.iter().any(|name| name == "mark") {
-            let marked = mark::read(&*disk, &paths.mark).map(|(mark, _)| mark.position.revision.number);
-            if !matches!(marked, Ok(0)) {
-                return Err(OpenError::Exists(folder.to_owned()));
-            }
-            disk.remove(&paths.mark).map_err(doing)?;
+        if names.iter().any(|name| name == MARK) && mark::read(&*disk, &paths.mark)?.0.position.revision.number > 0 {
+            return Err(OpenError::Exists(folder.to_owned()));
         }
         let timeline = Timeline(random(&*entropy).map_err(|_| OpenError::NoEntropy)?);
         let nonce = random(&*entropy).map_err(|_| OpenError::NoEntropy)?;
         let first = Position { revision: Revision { era, number: 0 }, ..Position::START };
-        mark::create(&*disk, &paths.mark, &Mark { count: 0, timeline, position: first }).map_err(doing)?;
-        disk.sync_dir(folder).map_err(doing)?;
+        let mark = Mark { count: 0, timeline, position: first };
+        mark::create(&*disk, &paths.mark, &paths.mark_unfinished, &mark).map_err(doing)?;
         let header = Header { sequence: 1, era, timeline, previous: first, nonce };
-        recover::begin(&*disk, &paths.journal, &header, options.segment.max(SHORTEST)).map_err(doing)?;
+        recover::begin(&*disk, &paths.journal, &header, options.segment_length()).map_err(doing)?;
         Self::start(paths, lock, disk, entropy, options)
     }
 
@@ -198,11 +202,15 @@ impl LocalStore {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             listed => listed.map_err(|error| OpenError::disk(format!("listing {}", folder.display()), error))?,
         };
-        if !names.iter().any(|name| name == "journal") {
+        let has = |wanted| names.iter().any(|name| name == wanted);
+        if !has(JOURNAL) && !has(MARK) {
             return Err(OpenError::NotAStore(folder.to_owned()));
         }
         let lock = take_lock(&*disk, &paths)?;
-        if !names.iter().any(|name| name == "mark") {
+        if !has(JOURNAL) {
+            return Err(OpenError::damaged(&paths.journal, "it is missing"));
+        }
+        if !has(MARK) {
             return Err(without_mark(&*disk, &paths));
         }
         Self::start(paths, lock, disk, entropy, options)
@@ -215,7 +223,7 @@ impl LocalStore {
         entropy: Arc<dyn Entropy>,
         options: Options,
     ) -> Result<Self, OpenError> {
-        let options = Options { segment: options.segment.max(SHORTEST).next_multiple_of(4096), ..options };
+        let options = Options { segment: options.segment_length(), ..options };
         let (mark, file) = mark::read(&*disk, &paths.mark)?;
         let recovered = recover(&disk, &paths, &options, mark, &*entropy)?;
         let header = recovered.active.header;
@@ -366,8 +374,10 @@ impl Store for LocalStore {
 /// The names in the store's folder.
 #[derive(Clone, Debug)]
 struct Paths {
+    folder: PathBuf,
     lock: PathBuf,
     mark: PathBuf,
+    mark_unfinished: PathBuf,
     checkpoint: PathBuf,
     checkpoint_unfinished: PathBuf,
     journal: PathBuf,
@@ -375,14 +385,20 @@ struct Paths {
     quarantine: PathBuf,
 }
 
+const MARK: &str = "mark";
+const CHECKPOINT: &str = "checkpoint";
+const JOURNAL: &str = "journal";
+
 impl Paths {
     fn of(folder: &Path) -> Self {
         Self {
+            folder: folder.to_owned(),
             lock: folder.join("lock"),
-            mark: folder.join("mark"),
-            checkpoint: folder.join("checkpoint"),
+            mark: folder.join(MARK),
+            mark_unfinished: folder.join("mark.new"),
+            checkpoint: folder.join(CHECKPOINT),
             checkpoint_unfinished: folder.join("checkpoint.new"),
-            journal: folder.join("journal"),
+            journal: folder.join(JOURNAL),
             index: folder.join("index"),
             quarantine: folder.join("quarantine"),
         }

@@ -115,7 +115,11 @@ impl Start<'_> {
     }
 
     fn checkpoint(&self) -> Result<Option<Checkpoint>, OpenError> {
-        checkpoint::read(&**self.disk, &self.paths.checkpoint)
+        let read = checkpoint::read(&**self.disk, &self.paths.checkpoint)?;
+        if read.as_ref().is_some_and(|checkpoint| checkpoint.timeline != self.mark.timeline) {
+            return Err(OpenError::damaged(&self.paths.checkpoint, "it is of another timeline than the mark"));
+        }
+        Ok(read)
     }
 
     /// Reads and checks the journal from where the checkpoint or the index stand, and settles its end.
@@ -227,6 +231,7 @@ impl Start<'_> {
         }
         let doing = |error| OpenError::disk("putting the journal's damaged end into quarantine", error);
         self.disk.create_dir(&self.paths.quarantine).map_err(doing)?;
+        self.disk.sync_dir(&self.paths.folder).map_err(doing)?;
         let name = segment.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (path, temporary) = (self.paths.quarantine.join(&name), self.paths.quarantine.join(format!("{name}.new")));
         crate::disk::replace(&**self.disk, &path, &temporary, bad).map_err(doing)

@@ -55,7 +55,8 @@ fn compare(model: &MemoryStore, local: &LocalStore) {
     }
 }
 
-fn copy(from: &std::path::Path, to: &std::path::Path) {
+/// A copy of a folder as it is now, as if its process had been killed.
+pub(super) fn copy(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
