@@ -8,6 +8,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::frame::Position;
@@ -30,7 +31,7 @@ const SUMMARY: &[u8] = &[0];
 pub(super) struct Index {
     folder: PathBuf,
     tree: sled::Db,
-    summary: Summary,
+    summary: Mutex<Summary>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +64,7 @@ impl Index {
             let made = DirBuilder::new().mode(0o700).create(folder);
             made.map_err(|error| StoreError(format!("the index {} cannot be made: {error}", folder.display())))?;
             let summary = Summary { position: Position::START, hash: 0, count: 0 };
-            Ok(Self { folder: folder.to_owned(), tree: open_patiently(folder)?, summary })
+            Ok(Self { folder: folder.to_owned(), tree: open_patiently(folder)?, summary: Mutex::new(summary) })
         })
     }
 
@@ -87,12 +88,16 @@ impl Index {
         if (hash, count) != (summary.hash, summary.count) {
             return Err(StoreError("the index does not hold what it says".to_owned()));
         }
-        Ok(Self { folder: folder.to_owned(), tree, summary })
+        Ok(Self { folder: folder.to_owned(), tree, summary: Mutex::new(summary) })
     }
 
     /// The place in the journal that it reflects.
     pub(super) fn position(&self) -> Position {
-        self.summary.position
+        self.summary().position
+    }
+
+    fn summary(&self) -> MutexGuard<'_, Summary> {
+        self.summary.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Versioned>, StoreError> {
@@ -100,30 +105,44 @@ impl Index {
         found.map(|bytes| decode(&bytes)).transpose()
     }
 
-    /// The first `limit` keys of the range.
-    pub(super) fn scan(&self, range: &KeyRange, limit: usize) -> Result<Vec<(Vec<u8>, Versioned)>, StoreError> {
+    /// The first `limit` keys of the range as they are with `above` on top: keys in order, `None` where one is gone.
+    pub(super) fn scan_under<'a>(
+        &self,
+        above: impl Iterator<Item = (&'a [u8], Option<&'a Versioned>)>,
+        range: &KeyRange,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Versioned)>, StoreError> {
         let start = range.start.clone().max(vec![RESIDENT_END]);
-        let mut found = Vec::new();
         guarded(|| {
-            for record in self.tree.range(start..).take(limit) {
-                let (key, bytes) = record.map_err(trouble)?;
-                if !range.contains(&key) {
-                    break;
+            let (mut found, mut above) = (Vec::new(), above.peekable());
+            let mut below = self.tree.range(start..);
+            let mut next_below = next_within(&mut below, range)?;
+            while found.len() < limit {
+                let upper = above.next_if(|(key, _)| next_below.as_ref().is_none_or(|(below, _)| *key <= &**below));
+                let covered =
+                    upper.is_none_or(|(key, _)| next_below.as_ref().is_some_and(|(below, _)| key == &**below));
+                let lower = if covered { next_below.take() } else { None };
+                match (upper, lower) {
+                    (None, None) => break,
+                    (Some((key, now)), _) => found.extend(now.map(|now| (key.to_vec(), now.clone()))),
+                    (None, Some((key, bytes))) => found.push((key.to_vec(), decode(&bytes)?)),
                 }
-                found.push((key.to_vec(), decode(&bytes)?));
+                if covered {
+                    next_below = next_within(&mut below, range)?;
+                }
             }
-            Ok(())
-        })?;
-        Ok(found)
+            Ok(found)
+        })
     }
 
     /// Makes the changes of a group and moves on to its place, all at once.
     pub(super) fn apply<'a>(
-        &mut self,
+        &self,
         changes: impl Iterator<Item = (&'a Vec<u8>, &'a Change)>,
         position: Position,
     ) -> Result<(), StoreError> {
-        let mut summary = Summary { position, ..self.summary };
+        let mut held = self.summary();
+        let mut summary = Summary { position, ..*held };
         let mut batch = sled::Batch::default();
         for (key, change) in changes {
             if let Some(before) = &change.before {
@@ -142,7 +161,7 @@ impl Index {
         }
         batch.insert(SUMMARY, summary.encode());
         guarded(|| self.tree.apply_batch(batch).map_err(trouble))?;
-        self.summary = summary;
+        *held = summary;
         Ok(())
     }
 
@@ -169,6 +188,11 @@ impl Summary {
         let count = octets.u64()?;
         octets.0.is_empty().then_some(Self { position, hash, count })
     }
+}
+
+fn next_within(records: &mut sled::Iter, range: &KeyRange) -> Result<Option<(sled::IVec, sled::IVec)>, StoreError> {
+    let next = records.next().transpose().map_err(trouble)?;
+    Ok(next.filter(|(key, _)| range.contains(key)))
 }
 
 fn open_patiently(folder: &Path) -> Result<sled::Db, StoreError> {

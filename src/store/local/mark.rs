@@ -56,7 +56,7 @@ impl Mark {
     }
 
     /// Writes the slot and makes it durable.
-    fn store(&self, file: &dyn DiskFile) -> std::io::Result<()> {
+    pub(super) fn store(&self, file: &dyn DiskFile) -> std::io::Result<()> {
         let slot = if self.count.is_multiple_of(2) { 0 } else { BLOCK as u64 };
         file.write_at(&self.encode(), slot)?;
         file.sync_data()

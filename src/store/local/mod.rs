@@ -59,6 +59,7 @@
 //! what the index says about itself: revision (12), link (32), sum of the records' hashes modulo 2^128 (16), their
 //! number (8); a record's hash is the first 16 octets of the digest of the key's length (4), the key and the record.
 
+mod backlog;
 mod checkpoint;
 mod error;
 mod frame;
@@ -81,6 +82,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use self::backlog::Backlog;
 pub use self::error::OpenError;
 use self::frame::{BLOCK, Position};
 use self::mark::{Keeper, Mark};
@@ -134,6 +136,7 @@ pub struct LocalStore {
     shared: Arc<Shared>,
     writer: Option<JoinHandle<()>>,
     checkpointer: Option<JoinHandle<()>>,
+    indexer: Option<JoinHandle<()>>,
     /// Taken while a checkpoint is written, so that two never use the temporary name at once.
     checkpointing: Arc<Mutex<()>>,
     disk: Arc<dyn Disk>,
@@ -225,6 +228,10 @@ impl LocalStore {
     ) -> Result<Self, OpenError> {
         let options = Options { segment: options.segment_length(), ..options };
         let (mark, file) = mark::read(&*disk, &paths.mark)?;
+        // What was read may never have reached the disk, and all that follows builds on it.
+        let settling = |error| OpenError::disk("making sure of the mark and the journal's folder", error);
+        mark.store(&*file).map_err(settling)?;
+        disk.sync_dir(&paths.journal).map_err(settling)?;
         let recovered = recover(&disk, &paths, &options, mark, &*entropy)?;
         let header = recovered.active.header;
         let end = recovered.applied.position;
@@ -235,8 +242,9 @@ impl LocalStore {
         }
         let journal = paths.journal.clone();
         let spares = Spares::start(Arc::clone(&disk), journal, options.segment, options.spare_pause).map_err(doing)?;
-        let shared =
-            Arc::new(Shared { view: View::new(recovered.applied), log: recovered.log, queue: Queue::default() });
+        let view = View::new(recovered.applied);
+        let (queue, backlog) = (Queue::default(), Backlog::default());
+        let shared = Arc::new(Shared { view, log: recovered.log, queue, backlog });
         let (begun, to_checkpoint) = sync_channel(1);
         let every = options.checkpoint_every;
         let writer = Writer {
@@ -259,10 +267,14 @@ impl LocalStore {
             shared,
             writer: Some(writer.map_err(doing)?),
             checkpointer: None,
+            indexer: None,
             checkpointing: Arc::default(),
             disk,
             _lock: lock,
         };
+        let theirs = Arc::clone(&store.shared);
+        let indexer = std::thread::Builder::new().name("store-index".to_owned());
+        store.indexer = Some(indexer.spawn(move || theirs.backlog.work(&theirs.view)).map_err(doing)?);
         store.checkpointer = Some(store.start_checkpointer(to_checkpoint, every).map_err(doing)?);
         Ok(store)
     }
@@ -318,6 +330,10 @@ impl Drop for LocalStore {
         for thread in [self.writer.take(), self.checkpointer.take()].into_iter().flatten() {
             drop(thread.join());
         }
+        self.shared.backlog.stop();
+        if let Some(indexer) = self.indexer.take() {
+            drop(indexer.join());
+        }
         if healthy {
             // Both only spare the next start some reading.
             drop(write_checkpoint(&self.shared, &*self.disk, &self.paths, self.timeline, &self.checkpointing));
@@ -367,7 +383,8 @@ impl Store for LocalStore {
     }
 
     fn health(&self) -> Result<(), StoreError> {
-        self.shared.queue.closed().map_or(Ok(()), |reason| Err(StoreError(reason)))
+        let reason = self.shared.queue.closed().or_else(|| self.shared.backlog.failed());
+        reason.map_or(Ok(()), |reason| Err(StoreError(reason)))
     }
 }
 

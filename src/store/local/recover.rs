@@ -289,7 +289,7 @@ fn replay(log: &Log, checkpoint: Option<Checkpoint>, index: Index, end: Position
             changes.prepare(&commit.writes, &applied)?;
             changes.make(commit.writes, commit.revision);
         }
-        applied.apply(&changes, position)?;
+        applied.replay(&changes, position)?;
         Ok(ControlFlow::Continue(()))
     })
     .map_err(OpenError::index)?;

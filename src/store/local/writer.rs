@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::backlog::{Backlog, Intake};
 use super::frame::{HEAD, Position, seal, span};
 use super::log::Log;
 use super::mark::Keeper;
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     pub(super) view: View,
     pub(super) log: Log,
     pub(super) queue: Queue,
+    pub(super) backlog: Backlog,
 }
 
 /// The writer's own.
@@ -69,9 +71,11 @@ impl Writer {
 
     /// One group; an error means that nothing may be written any more.
     fn group(&mut self, group: Vec<Waiting>) -> Result<(), String> {
+        let group = self.take_in(group);
         let group = match self.make_room(group) {
             Ok(group) => group,
             Err((group, reason)) => {
+                self.shared.queue.close(&reason);
                 refuse(group, &CommitError::Unavailable(reason.clone()));
                 return Err(reason);
             }
@@ -79,11 +83,25 @@ impl Writer {
         let mut changes = Changes::default();
         let (admitted, conflicting) = self.admit(group, &mut changes);
         if !admitted.is_empty() {
-            self.commit(admitted, &changes)?;
+            self.commit(admitted, changes)?;
         }
         // Only now: who conflicts with this very group reads again at once, and is to see it.
         refuse(conflicting, &CommitError::Conflict);
         Ok(())
+    }
+
+    /// Refuses those whom an index that has failed leaves no way; the others go on.
+    fn take_in(&self, group: Vec<Waiting>) -> Vec<Waiting> {
+        let (kept, refused, reason): (Vec<_>, Vec<_>, _) = match self.shared.backlog.intake() {
+            Intake::Open => return group,
+            Intake::Closed(reason) => (Vec::new(), group, reason),
+            Intake::Revocations(reason) => {
+                let (kept, refused) = group.into_iter().partition(Waiting::is_revoking);
+                (kept, refused, reason)
+            }
+        };
+        refuse(refused, &CommitError::Unavailable(reason));
+        kept
     }
 
     /// Decides the commits in order, each on top of those before it.
@@ -113,21 +131,22 @@ impl Writer {
     }
 
     /// Makes a group durable, then visible, then answers.
-    fn commit(&mut self, mut admitted: Vec<Admitted>, changes: &Changes) -> Result<(), String> {
+    fn commit(&mut self, mut admitted: Vec<Admitted>, changes: Changes) -> Result<(), String> {
         let position = match self.write(&admitted) {
             Ok(position) => position,
             Err(reason) => {
+                // Whoever hears of it finds the store unhealthy already.
+                self.shared.queue.close(&reason);
                 let unknown = CommitError::OutcomeUnknown(reason.clone());
                 refuse(admitted.into_iter().map(|(_, waiting)| waiting), &unknown);
                 return Err(reason);
             }
         };
         let entries = admitted.iter_mut().map(|(at, waiting)| (*at, std::mem::take(&mut waiting.batch.entry)));
-        if let Err(error) = self.shared.view.apply(changes, entries.collect(), position) {
-            let unknown = CommitError::OutcomeUnknown(error.0.clone());
-            refuse(admitted.into_iter().map(|(_, waiting)| waiting), &unknown);
-            return Err(error.0);
-        }
+        let entries = entries.collect();
+        let changes = Arc::new(changes);
+        self.shared.view.apply(&changes, entries, position);
+        self.shared.backlog.push(changes, position);
         self.end = position;
         for (revision, waiting) in admitted {
             waiting.answer(Ok(revision));

@@ -39,7 +39,7 @@ fn set_mark(folder: &Path, number: u64) {
     let head = usize::try_from(number).unwrap() * BLOCK;
     let link = if number == 0 { [0; 32] } else { bytes[head + 64..head + 96].try_into().unwrap() };
     let position = Position { revision: Revision { era: 7, number }, link };
-    mark::create(&SystemDisk, &path, &path.with_extension("new"), &mark::Mark { position, ..mark }).unwrap();
+    mark::create(&SystemDisk, &path, &path.with_extension("new"), &mark::Mark { count: 0, position, ..mark }).unwrap();
 }
 
 /// What is left of a store with commits 1 to `count` after the process was killed, with the mark at `marked`.
