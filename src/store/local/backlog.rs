@@ -90,18 +90,20 @@ impl Backlog {
             if applied.is_ok() {
                 view.settle(&merged, *position);
             }
-            let mut state = self.state();
-            match applied {
-                Ok(()) => state.octets = state.octets.saturating_sub(octets),
-                Err(error) => state.failed = Some(error.0),
+            if let Err(error) = applied {
+                return self.fail(error.0);
             }
-            let failed = state.failed.is_some();
+            let mut state = self.state();
+            state.octets = state.octets.saturating_sub(octets);
             drop(state);
             self.changed.notify_all();
-            if failed {
-                return;
-            }
         }
+    }
+
+    /// The index takes nothing any more.
+    pub(super) fn fail(&self, reason: String) {
+        self.state().failed = Some(reason);
+        self.changed.notify_all();
     }
 
     /// The next groups and their octets; `None` when there are none and there will be none.

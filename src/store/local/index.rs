@@ -238,3 +238,69 @@ fn decode(bytes: &[u8]) -> Result<Versioned, StoreError> {
     let (created, modified) = read.ok_or_else(|| StoreError("the index holds a damaged record".to_owned()))?;
     Ok(Versioned { value: octets.0.to_vec(), created, modified })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn held(number: u64) -> Versioned {
+        let revision = Revision { era: 7, number };
+        Versioned { value: number.to_be_bytes().to_vec(), created: revision, modified: revision }
+    }
+
+    fn position(number: u64) -> Position {
+        Position { revision: Revision { era: 7, number }, link: [3; 32] }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+        #[test]
+        fn what_lies_in_memory_covers_what_lies_in_the_index(
+            below in prop::collection::btree_set(0x40..0x60_u8, 0..20),
+            above in prop::collection::btree_map(0x40..0x60_u8, any::<bool>(), 0..20),
+            ranges in prop::collection::vec((0x30..0x62_u8, 0x30..0x62_u8, 0..12_usize), 1..20),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let index = Index::anew(&folder.path().join("index")).unwrap();
+            let changes = below.iter().map(|key| (vec![*key], Change { before: None, now: Some(held(1)) }));
+            let changes: BTreeMap<_, _> = changes.collect();
+            index.apply(changes.iter(), position(1)).unwrap();
+            let above = above.iter().map(|(key, there)| (vec![*key], there.then(|| held(2))));
+            let above: BTreeMap<_, _> = above.collect();
+            let mut model: BTreeMap<_, _> = below.iter().map(|key| (vec![*key], held(1))).collect();
+            for (key, now) in &above {
+                match now {
+                    Some(now) => drop(model.insert(key.clone(), now.clone())),
+                    None => drop(model.remove(key)),
+                }
+            }
+            for (start, end, limit) in ranges {
+                let range = KeyRange { start: vec![start], end: vec![end] };
+                let covering = above.iter().filter(|(key, _)| range.contains(key));
+                let covering = covering.map(|(key, now)| (key.as_slice(), now.as_ref()));
+                let found = index.scan_under(covering, &range, limit).unwrap();
+                let meant = model.iter().filter(|(key, _)| range.contains(key)).take(limit);
+                prop_assert_eq!(found, meant.map(|(key, now)| (key.clone(), now.clone())).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn an_index_that_does_not_hold_what_it_says_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("index");
+        let index = Index::anew(&path).unwrap();
+        let changes = BTreeMap::from([(vec![0x80], Change { before: None, now: Some(held(1)) })]);
+        index.apply(changes.iter(), position(1)).unwrap();
+        drop(index);
+        let index = Index::open(&path).unwrap();
+        assert_eq!(index.position(), position(1));
+        index.tree.remove([0x80]).unwrap();
+        drop(index);
+        assert_eq!(Index::open(&path).unwrap().position(), Position::START);
+    }
+}

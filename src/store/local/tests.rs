@@ -59,3 +59,4 @@ mod damage;
 mod failure;
 mod faulty;
 mod model;
+mod order;

@@ -99,6 +99,21 @@ fn on_a_full_disk_issuing_stops_and_revoking_goes_on_until_there_is_space_again(
 }
 
 #[test]
+fn when_the_index_has_failed_issuing_stops_and_revoking_goes_on() {
+    let folder = folder();
+    let store = made(&folder);
+    commit(&store, 1).unwrap();
+    store.shared.backlog.fail("injected".to_owned());
+    assert_eq!(commit(&store, 2), Err(CommitError::Unavailable("injected".to_owned())));
+    assert!(store.health().is_err());
+    let both = writes(vec![put(&[0x01, 3], &[3]), put(&[0x80, 3], &[3])]);
+    store.commit(Batch { urgency: Urgency::Revoking, ..both }).unwrap();
+    acknowledged(&store, &[1, 3]);
+    drop(store);
+    acknowledged(&opened(&folder), &[1, 3]);
+}
+
+#[test]
 fn when_even_the_last_segment_is_full_revoking_says_so_and_nothing_is_written() {
     let folder = folder();
     let disk = FaultyDisk::default();

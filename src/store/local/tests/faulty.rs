@@ -22,6 +22,8 @@ struct Faults {
     /// Writes too, in their middle.
     bad_write: Mutex<Option<&'static str>>,
     full: AtomicBool,
+    /// What was done, in order: the operation and the file's name.
+    history: Mutex<Vec<(&'static str, String)>>,
 }
 
 impl FaultyDisk {
@@ -44,7 +46,14 @@ impl FaultyDisk {
         self.0.full.store(full, Ordering::SeqCst);
     }
 
-    fn change(&self) -> io::Result<()> {
+    /// What was done so far, in order, and the file it was done to.
+    pub(super) fn history(&self) -> Vec<(&'static str, String)> {
+        self.0.history.lock().unwrap().clone()
+    }
+
+    fn change(&self, what: &'static str, path: &Path) -> io::Result<()> {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        self.0.history.lock().unwrap().push((what, name));
         let working = self.0.working.load(Ordering::SeqCst);
         if self.0.changes.fetch_add(1, Ordering::SeqCst) >= working && working > 0 {
             return Err(io::Error::other("injected"));
@@ -63,11 +72,11 @@ impl FaultyDisk {
 
 impl Disk for FaultyDisk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.change()?;
+        self.change("create_dir", path)?;
         SystemDisk.create_dir(path)
     }
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        self.change()?;
+        self.change("create", path)?;
         self.space()?;
         Ok(self.wrap(path, SystemDisk.create_new(path)?))
     }
@@ -75,18 +84,18 @@ impl Disk for FaultyDisk {
         Ok(self.wrap(path, SystemDisk.open(path)?))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.change()?;
+        self.change("rename", to)?;
         SystemDisk.rename(from, to)
     }
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.change()?;
+        self.change("sync_dir", path)?;
         SystemDisk.sync_dir(path)
     }
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         SystemDisk.list(path)
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.change()?;
+        self.change("remove", path)?;
         SystemDisk.remove(path)
     }
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -109,7 +118,7 @@ impl FaultyFile {
 
 impl DiskFile for FaultyFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let allowed = self.disk.change();
+        let allowed = self.disk.change("write", &self.path);
         if allowed.is_err() || self.is_bad(&self.disk.0.bad_write) {
             self.file.write_at(&bytes[..bytes.len() / 2], offset)?;
             return Err(io::Error::other("injected"));
@@ -123,14 +132,14 @@ impl DiskFile for FaultyFile {
         self.file.length()
     }
     fn sync_data(&self) -> io::Result<()> {
-        self.disk.change()?;
+        self.disk.change("sync", &self.path)?;
         if self.is_bad(&self.disk.0.bad_sync) {
             return Err(io::Error::other("injected"));
         }
         self.file.sync_data()
     }
     fn preallocate(&self, length: u64) -> io::Result<()> {
-        self.disk.change()?;
+        self.disk.change("preallocate", &self.path)?;
         self.disk.space()?;
         self.file.preallocate(length)
     }

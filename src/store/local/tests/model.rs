@@ -1,5 +1,7 @@
 //! Random histories: the store on disk does what the model in memory does, through restarts and crashes.
 
+use std::sync::mpsc::Receiver;
+
 use proptest::prelude::*;
 
 use super::super::LocalStore;
@@ -7,7 +9,7 @@ use super::{folder, made, opened};
 use crate::standing::Revision;
 use crate::store::conformance::{delete, put};
 use crate::store::memory::MemoryStore;
-use crate::store::{Assertion, Batch, KeyRange, Store};
+use crate::store::{Assertion, Batch, CommitError, KeyRange, Store};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -42,6 +44,14 @@ fn batch(model: &MemoryStore, asserted: &[(u8, bool)], written: &[(u8, Option<u8
     Batch { assertions: assertions.collect(), writes: writes.collect(), entry, ..Batch::default() }
 }
 
+type Outcome = Result<Revision, CommitError>;
+
+fn agree(waiting: &mut Vec<(Outcome, Receiver<Outcome>)>) {
+    for (meant, outcome) in waiting.drain(..) {
+        assert_eq!(meant, outcome.recv().unwrap());
+    }
+}
+
 fn compare(model: &MemoryStore, local: &LocalStore) {
     let everything = KeyRange { start: Vec::new(), end: Vec::new() };
     assert_eq!(model.scan(&everything, 100), local.scan(&everything, 100));
@@ -71,19 +81,25 @@ pub(super) fn copy(from: &std::path::Path, to: &std::path::Path) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
     #[test]
     fn the_disk_does_what_the_model_does_through_restarts_and_crashes(
-        steps in prop::collection::vec(step(), 1..60)
+        steps in prop::collection::vec(step(), 1..80)
     ) {
         let mut place = folder();
         let mut local = made(&place);
         let model = MemoryStore::new(7, local.timeline());
+        let mut waiting = Vec::new();
         for step in steps {
+            if !matches!(step, Step::Commit { .. }) {
+                agree(&mut waiting);
+            }
             match step {
+                // Not waited for, so that several become one group; the outcomes must be as if one came after another.
                 Step::Commit { asserted, written } => {
                     let batch = batch(&model, &asserted, &written);
-                    assert_eq!(model.commit(batch.clone()), local.commit(batch));
+                    let outcome = local.shared.queue.push(batch.clone()).unwrap();
+                    waiting.push((model.commit(batch), outcome));
                 }
                 Step::Reopen => {
                     drop(local);
@@ -100,6 +116,7 @@ proptest! {
                 }
             }
         }
+        agree(&mut waiting);
         compare(&model, &local);
         assert_eq!(model.timeline(), local.timeline());
     }
