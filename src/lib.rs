@@ -6,6 +6,7 @@
 pub mod world;
 pub mod ident;
 pub mod secret;
+pub mod disk;
 pub mod x509;
 pub mod standing;
 pub mod status;

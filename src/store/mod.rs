@@ -12,8 +12,14 @@
 
 pub mod entry;
 pub mod memory;
+<<<<<<< HEAD
 pub mod record;
 pub mod txn;
+=======
+pub mod local;
+#[cfg(test)]
+mod conformance;
+>>>>>>> store
 
 use std::fmt;
 use std::time::Duration;

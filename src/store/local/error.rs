@@ -1,0 +1,69 @@
+//! Why a store could not be opened.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::store::StoreError;
+
+/// The store was not opened; nothing is served from it.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("the store is in use: another process holds the lock {}; stop that process first", .0.display())]
+    Locked(PathBuf),
+    /// A newer version wrote it.
+    #[error("{} was written by a newer version (format {found}, this one knows {known}); run that version", file.display())]
+    Newer {
+        /// Which file.
+        file: PathBuf,
+        /// Its format.
+        found: u16,
+        /// The newest format that this version reads.
+        known: u16,
+    },
+    /// Something that was acknowledged, or may have been, cannot be read.
+    #[error("the store is damaged: {}: {what}; restore from a backup, nothing is served from it", file.display())]
+    Damaged {
+        /// Which file.
+        file: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// There is no store here.
+    #[error("there is no store in {}; make one with init", .0.display())]
+    NotAStore(PathBuf),
+    /// Making it was interrupted before anything could be stored.
+    #[error("the store was never finished being made, and nothing is in it; run init again")]
+    Unfinished,
+    /// A store is here already.
+    #[error("there is a store in {} already; it is left as it is", .0.display())]
+    Exists(PathBuf),
+    /// The disk refused.
+    #[error("{doing} failed: {source}")]
+    Disk {
+        /// What was being done.
+        doing: String,
+        /// What the disk said.
+        source: io::Error,
+    },
+    /// The index can be neither opened nor made again, or the journal cannot be read for it.
+    #[error("the index cannot be brought up to date: {0}")]
+    Index(String),
+    /// The random number generator did not answer.
+    #[error("the system's random number generator failed; the store needs it to open")]
+    NoEntropy,
+}
+
+impl OpenError {
+    pub(super) fn damaged(file: &Path, what: impl Into<String>) -> Self {
+        Self::Damaged { file: file.to_owned(), what: what.into() }
+    }
+
+    pub(super) fn disk(doing: impl Into<String>, source: io::Error) -> Self {
+        Self::Disk { doing: doing.into(), source }
+    }
+
+    pub(super) fn index(error: StoreError) -> Self {
+        Self::Index(error.0)
+    }
+}

@@ -1,0 +1,306 @@
+//! The index: every key that is not resident, in sled; it may lag, be lost and be made again from the journal.
+//!
+//! Each batch carries, beside the records, the place in the journal it brings the index to and an order-free hash over
+//! all records: the sum of each record's own hash. Opening adds them up again, so an index that lost something is
+//! noticed and made anew.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::frame::Position;
+use super::octets::{Octets, digest, length};
+use super::state::Change;
+use crate::standing::Revision;
+use crate::store::{KeyRange, RESIDENT_END, StoreError, Versioned};
+
+/// sled's cache: enough for the upper levels of a few million records.
+const CACHE: u64 = 64 * 1024 * 1024;
+
+/// How long another handle's lock on the index is waited for: sled lets go of it a moment after it was dropped.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Where the index keeps what it says about itself; resident keys are never in it, so none is in the way.
+const SUMMARY: &[u8] = &[0];
+
+/// The index, open.
+#[derive(Debug)]
+pub(super) struct Index {
+    folder: PathBuf,
+    tree: sled::Db,
+    summary: Mutex<Summary>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Summary {
+    position: Position,
+    hash: u128,
+    count: u64,
+}
+
+impl Index {
+    /// Opens the index if it is whole; otherwise an empty one in its place.
+    pub(super) fn open(folder: &Path) -> Result<Self, StoreError> {
+        if folder.is_dir()
+            && let Ok(index) = guarded(|| Self::open_whole(folder))
+        {
+            return Ok(index);
+        }
+        Self::anew(folder)
+    }
+
+    /// An empty index, whatever was there.
+    pub(super) fn anew(folder: &Path) -> Result<Self, StoreError> {
+        match std::fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError(format!("the index {} cannot be removed: {error}", folder.display())));
+            }
+            _ => {}
+        }
+        guarded(|| {
+            let made = DirBuilder::new().mode(0o700).create(folder);
+            made.map_err(|error| StoreError(format!("the index {} cannot be made: {error}", folder.display())))?;
+            let summary = Summary { position: Position::START, hash: 0, count: 0 };
+            Ok(Self { folder: folder.to_owned(), tree: open_patiently(folder)?, summary: Mutex::new(summary) })
+        })
+    }
+
+    /// The folder that it lies in.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn open_whole(folder: &Path) -> Result<Self, StoreError> {
+        let tree = open_patiently(folder)?;
+        let summary = match tree.get(SUMMARY).map_err(trouble)? {
+            Some(bytes) => Summary::decode(&bytes).ok_or_else(|| StoreError("the index is damaged".to_owned()))?,
+            None => Summary { position: Position::START, hash: 0, count: 0 },
+        };
+        let (mut hash, mut count) = (0_u128, 0_u64);
+        for record in tree.range([RESIDENT_END]..) {
+            let (key, bytes) = record.map_err(trouble)?;
+            hash = hash.wrapping_add(record_hash(&key, &bytes));
+            count = count.saturating_add(1);
+        }
+        if (hash, count) != (summary.hash, summary.count) {
+            return Err(StoreError("the index does not hold what it says".to_owned()));
+        }
+        Ok(Self { folder: folder.to_owned(), tree, summary: Mutex::new(summary) })
+    }
+
+    /// The place in the journal that it reflects.
+    pub(super) fn position(&self) -> Position {
+        self.summary().position
+    }
+
+    fn summary(&self) -> MutexGuard<'_, Summary> {
+        self.summary.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Versioned>, StoreError> {
+        let found = guarded(|| self.tree.get(key).map_err(trouble))?;
+        found.map(|bytes| decode(&bytes)).transpose()
+    }
+
+    /// The first `limit` keys of the range as they are with `above` on top: keys in order, `None` where one is gone.
+    pub(super) fn scan_under<'a>(
+        &self,
+        above: impl Iterator<Item = (&'a [u8], Option<&'a Versioned>)>,
+        range: &KeyRange,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Versioned)>, StoreError> {
+        let start = range.start.clone().max(vec![RESIDENT_END]);
+        guarded(|| {
+            let (mut found, mut above) = (Vec::new(), above.peekable());
+            let mut below = self.tree.range(start..);
+            let mut next_below = next_within(&mut below, range)?;
+            while found.len() < limit {
+                let upper = above.next_if(|(key, _)| next_below.as_ref().is_none_or(|(below, _)| *key <= &**below));
+                let covered =
+                    upper.is_none_or(|(key, _)| next_below.as_ref().is_some_and(|(below, _)| key == &**below));
+                let lower = if covered { next_below.take() } else { None };
+                match (upper, lower) {
+                    (None, None) => break,
+                    (Some((key, now)), _) => found.extend(now.map(|now| (key.to_vec(), now.clone()))),
+                    (None, Some((key, bytes))) => found.push((key.to_vec(), decode(&bytes)?)),
+                }
+                if covered {
+                    next_below = next_within(&mut below, range)?;
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    /// Makes the changes of a group and moves on to its place, all at once.
+    pub(super) fn apply<'a>(
+        &self,
+        changes: impl Iterator<Item = (&'a Vec<u8>, &'a Change)>,
+        position: Position,
+    ) -> Result<(), StoreError> {
+        let mut held = self.summary();
+        let mut summary = Summary { position, ..*held };
+        let mut batch = sled::Batch::default();
+        for (key, change) in changes {
+            if let Some(before) = &change.before {
+                summary.hash = summary.hash.wrapping_sub(record_hash(key, &encode(before)));
+                summary.count = summary.count.saturating_sub(1);
+            }
+            match &change.now {
+                Some(now) => {
+                    let bytes = encode(now);
+                    summary.hash = summary.hash.wrapping_add(record_hash(key, &bytes));
+                    summary.count = summary.count.saturating_add(1);
+                    batch.insert(key.as_slice(), bytes);
+                }
+                None => batch.remove(key.as_slice()),
+            }
+        }
+        batch.insert(SUMMARY, summary.encode());
+        guarded(|| self.tree.apply_batch(batch).map_err(trouble))?;
+        *held = summary;
+        Ok(())
+    }
+
+    /// Writes out what sled still holds back, so that the next start has less to catch up.
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
+        guarded(|| self.tree.flush().map_err(trouble)).map(|_| ())
+    }
+}
+
+impl Summary {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(68);
+        out.extend_from_slice(&self.position.revision.octets());
+        out.extend_from_slice(&self.position.link);
+        out.extend_from_slice(&self.hash.to_be_bytes());
+        out.extend_from_slice(&self.count.to_be_bytes());
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut octets = Octets(bytes);
+        let position = Position { revision: octets.revision()?, link: octets.array()? };
+        let hash = octets.array().map(u128::from_be_bytes)?;
+        let count = octets.u64()?;
+        octets.0.is_empty().then_some(Self { position, hash, count })
+    }
+}
+
+fn next_within(records: &mut sled::Iter, range: &KeyRange) -> Result<Option<(sled::IVec, sled::IVec)>, StoreError> {
+    let next = records.next().transpose().map_err(trouble)?;
+    Ok(next.filter(|(key, _)| range.contains(key)))
+}
+
+fn open_patiently(folder: &Path) -> Result<sled::Db, StoreError> {
+    let began = Instant::now();
+    loop {
+        let opened = sled::Config::new().path(folder).cache_capacity(CACHE).open();
+        match opened {
+            Err(error) if error.to_string().contains("lock") && began.elapsed() < PATIENCE => {
+                std::thread::park_timeout(Duration::from_millis(20));
+            }
+            result => return result.map_err(trouble),
+        }
+    }
+}
+
+/// sled panics on some kinds of damage; the index can be made again, so that is an error like others.
+fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(StoreError("the index panicked".to_owned())))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
+fn trouble(error: sled::Error) -> StoreError {
+    StoreError(format!("the index failed: {error}; it is made again from the journal at the next start"))
+}
+
+fn record_hash(key: &[u8], bytes: &[u8]) -> u128 {
+    let digest = digest(&[&length(key), key, bytes]);
+    digest.first_chunk().map_or(0, |half| u128::from_be_bytes(*half))
+}
+
+fn encode(held: &Versioned) -> Vec<u8> {
+    let mut out = Vec::with_capacity(held.value.len().saturating_add(24));
+    out.extend_from_slice(&held.created.octets());
+    out.extend_from_slice(&held.modified.octets());
+    out.extend_from_slice(&held.value);
+    out
+}
+
+fn decode(bytes: &[u8]) -> Result<Versioned, StoreError> {
+    let mut octets = Octets(bytes);
+    let mut revisions = || Some((octets.revision()?, octets.revision()?));
+    let read: Option<(Revision, Revision)> = revisions();
+    let (created, modified) = read.ok_or_else(|| StoreError("the index holds a damaged record".to_owned()))?;
+    Ok(Versioned { value: octets.0.to_vec(), created, modified })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn held(number: u64) -> Versioned {
+        let revision = Revision { era: 7, number };
+        Versioned { value: number.to_be_bytes().to_vec(), created: revision, modified: revision }
+    }
+
+    fn position(number: u64) -> Position {
+        Position { revision: Revision { era: 7, number }, link: [3; 32] }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+        #[test]
+        fn what_lies_in_memory_covers_what_lies_in_the_index(
+            below in prop::collection::btree_set(0x40..0x60_u8, 0..20),
+            above in prop::collection::btree_map(0x40..0x60_u8, any::<bool>(), 0..20),
+            ranges in prop::collection::vec((0x30..0x62_u8, 0x30..0x62_u8, 0..12_usize), 1..20),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let index = Index::anew(&folder.path().join("index")).unwrap();
+            let changes = below.iter().map(|key| (vec![*key], Change { before: None, now: Some(held(1)) }));
+            let changes: BTreeMap<_, _> = changes.collect();
+            index.apply(changes.iter(), position(1)).unwrap();
+            let above = above.iter().map(|(key, there)| (vec![*key], there.then(|| held(2))));
+            let above: BTreeMap<_, _> = above.collect();
+            let mut model: BTreeMap<_, _> = below.iter().map(|key| (vec![*key], held(1))).collect();
+            for (key, now) in &above {
+                match now {
+                    Some(now) => drop(model.insert(key.clone(), now.clone())),
+                    None => drop(model.remove(key)),
+                }
+            }
+            for (start, end, limit) in ranges {
+                let range = KeyRange { start: vec![start], end: vec![end] };
+                let covering = above.iter().filter(|(key, _)| range.contains(key));
+                let covering = covering.map(|(key, now)| (key.as_slice(), now.as_ref()));
+                let found = index.scan_under(covering, &range, limit).unwrap();
+                let meant = model.iter().filter(|(key, _)| range.contains(key)).take(limit);
+                prop_assert_eq!(found, meant.map(|(key, now)| (key.clone(), now.clone())).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn an_index_that_does_not_hold_what_it_says_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("index");
+        let index = Index::anew(&path).unwrap();
+        let changes = BTreeMap::from([(vec![0x80], Change { before: None, now: Some(held(1)) })]);
+        index.apply(changes.iter(), position(1)).unwrap();
+        drop(index);
+        let index = Index::open(&path).unwrap();
+        assert_eq!(index.position(), position(1));
+        index.tree.remove([0x80]).unwrap();
+        drop(index);
+        assert_eq!(Index::open(&path).unwrap().position(), Position::START);
+    }
+}

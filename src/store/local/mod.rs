@@ -1,0 +1,441 @@
+//! The engine on the local disk: the journal is the truth, everything else follows from it.
+//!
+//! A group of commits is one frame, appended to the newest segment and synced before any of them is acknowledged.
+//! Frames carry the raw writes, so the index (sled) can be lost and made again without knowing what the bytes mean.
+//! The mark, in a file of its own, says up to where the journal must be whole; a start that does not find it so is
+//! refused by name. Resident keys are held in memory, from the checkpoint and the journal behind it.
+//!
+//! Left out on purpose: trying again after a failed sync, repairing what lies before the mark, network file systems.
+//!
+//! Read [`LocalStore`] first, then `writer` (a commit's way), `recover` (a start), `frame` and `segment` (the bytes).
+//!
+//! # The folder
+//!
+//! Folders are 0700, files 0600.
+//!
+//! | name | holds |
+//! |---|---|
+//! | `lock` | nothing; locked for as long as a process has the store open |
+//! | `mark` | two slots, each in a 4 KiB block of its own |
+//! | `checkpoint` | the resident keys at one place of the journal |
+//! | `journal/0000000000000001.segment` … | header and frames; the numbers have no gap |
+//! | `journal/spare` | zeros: the next segment |
+//! | `index/` | sled |
+//! | `quarantine/` | what a crash left unreadable at the journal's end |
+//!
+//! # The bytes, format 1
+//!
+//! Numbers are big endian; a revision is its era (4) and number (8); a digest is SHA-256. Segment header, mark slot and
+//! checkpoint begin alike in every format: magic (8), format (2), two zeros; a digest of all before it ends them.
+//!
+//! | segment header | octets | | mark slot | octets | | checkpoint | octets |
+//! |---|---|---|---|---|---|---|---|
+//! | `PCLSSEGM`, 1, 0 | 12 | | `PCLSMARK`, 1, 0 | 12 | | `PCLSCHCK`, 1, 0 | 12 |
+//! | sequence number | 8 | | how often a mark was written | 8 | | timeline | 16 |
+//! | era | 4 | | timeline | 16 | | revision it stands at | 12 |
+//! | timeline | 16 | | revision | 12 | | link of that frame | 32 |
+//! | last revision before it | 12 | | link of that frame | 32 | | number of keys | 8 |
+//! | link of that frame | 32 | | digest | 32 | | per key: length (2), key, created (12), modified (12), length (4), value | |
+//! | nonce | 16 | | | | | digest | 32 |
+//! | digest | 32 | | | | | | |
+//!
+//! Frames begin behind the header's 4 KiB block, each at a multiple of 4 KiB; zeros fill them up, and zeros are the end.
+//! A segment ends where its successor's header says, whatever lies behind.
+//!
+//! | frame | octets | |
+//! |---|---|---|
+//! | `PCLSFRAM` | 8 | |
+//! | length of the payload | 4 | |
+//! | number of commits | 4 | at least 1 |
+//! | first revision | 12 | the others count up from it |
+//! | zeros | 4 | |
+//! | previous link | 32 | zeros before the first frame |
+//! | link | 32 | digest of `portcullis frame`, previous link, first revision, number, length, payload |
+//! | checksum | 32 | digest of the segment's nonce and the 96 octets before |
+//! | payload | | per commit: length (4), entry, number of writes (2), writes |
+//! | a write | | 1, length (2), key, length (4), value; or 2, length (2), key |
+//!
+//! A record in the index is created (12), modified (12) and the value, under its key. The key of one zero octet holds
+//! what the index says about itself: revision (12), link (32), sum of the records' hashes modulo 2^128 (16), their
+//! number (8); a record's hash is the first 16 octets of the digest of the key's length (4), the key and the record.
+
+mod backlog;
+mod checkpoint;
+mod error;
+mod frame;
+mod index;
+mod log;
+mod mark;
+mod octets;
+mod queue;
+mod recover;
+mod segment;
+mod spare;
+mod state;
+#[cfg(test)]
+pub(super) mod tests;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use self::backlog::Backlog;
+pub use self::error::OpenError;
+use self::frame::{BLOCK, Position};
+use self::mark::{Keeper, Mark};
+use self::queue::Queue;
+use self::recover::recover;
+use self::segment::{Header, SHORTEST};
+use self::spare::Spares;
+use self::state::View;
+use self::writer::{Shared, Writer};
+use super::memory::check_bounds;
+use super::{Batch, CommitError, KeyRange, Store, StoreError, Timeline, Versioned};
+use crate::disk::{Disk, DiskFile};
+use crate::standing::Revision;
+use crate::world::{Entropy, random};
+
+/// What may be chosen when a store is opened; the defaults are what the product runs with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long a new segment is, in octets: at least 4 MiB, a multiple of 4 KiB. A longer one costs more zeros at a
+    /// time, a shorter one more files; 16 MiB are zeroed in some 80 ms.
+    pub segment: u64,
+    /// How many segments are begun before a new checkpoint is written: what a start has to read.
+    pub checkpoint_every: usize,
+    /// How many more groups the mark may be behind. Its sync runs beside that of the next group, which at 0 is answered
+    /// only when both are done: all but the newest acknowledged group are covered.
+    pub mark_lag: u64,
+    /// How long to wait before trying again to make a spare segment when there was no space.
+    pub spare_pause: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { segment: 16 * 1024 * 1024, checkpoint_every: 4, mark_lag: 2, spare_pause: Duration::from_secs(1) }
+    }
+}
+
+impl Options {
+    fn segment_length(&self) -> u64 {
+        self.segment.max(SHORTEST).next_multiple_of(BLOCK as u64)
+    }
+}
+
+/// A store in a folder of the local disk.
+///
+/// Dropping it ends it cleanly: what waits is committed, the mark and a checkpoint are written, the lock is let go.
+#[derive(Debug)]
+pub struct LocalStore {
+    era: u32,
+    timeline: Timeline,
+    paths: Paths,
+    shared: Arc<Shared>,
+    writer: Option<JoinHandle<()>>,
+    checkpointer: Option<JoinHandle<()>>,
+    indexer: Option<JoinHandle<()>>,
+    /// Taken while a checkpoint is written, so that two never use the temporary name at once.
+    checkpointing: Arc<Mutex<()>>,
+    disk: Arc<dyn Disk>,
+    _lock: Box<dyn DiskFile>,
+}
+
+/// What a store says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalStatus {
+    /// The era it is in.
+    pub era: u32,
+    /// The era's name.
+    pub timeline: Timeline,
+    /// The newest acknowledged commit.
+    pub end: Revision,
+    /// How many segments the journal has.
+    pub segments: usize,
+    /// How many resident keys there are.
+    pub resident: usize,
+}
+
+impl LocalStore {
+    /// Makes an empty store in `folder` and opens it; `era` is the current Unix second.
+    ///
+    /// A folder in which an earlier attempt was interrupted before it was done is begun anew.
+    pub fn create(
+        folder: &Path,
+        era: u32,
+        disk: Arc<dyn Disk>,
+        entropy: Arc<dyn Entropy>,
+        options: Options,
+    ) -> Result<Self, OpenError> {
+        let paths = Paths::of(folder);
+        let doing = |error| OpenError::disk(format!("making a store in {}", folder.display()), error);
+        disk.create_dir(folder).map_err(doing)?;
+        disk.sync_dir(folder.parent().unwrap_or_else(|| Path::new("/"))).map_err(doing)?;
+        disk.create_dir(&paths.journal).map_err(doing)?;
+        let lock = take_lock(&*disk, &paths)?;
+        let segments = disk.list(&paths.journal).map_err(doing)?.iter().any(|name| segment::sequence(name).is_some());
+        let names = disk.list(folder).map_err(doing)?;
+        if segments || names.iter().any(|name| name == CHECKPOINT) {
+            return Err(OpenError::Exists(folder.to_owned()));
+        }
+        if names.iter().any(|name| name == MARK) && mark::read(&*disk, &paths.mark)?.0.position.revision.number > 0 {
+            return Err(OpenError::Exists(folder.to_owned()));
+        }
+        let timeline = Timeline(random(&*entropy).map_err(|_| OpenError::NoEntropy)?);
+        let nonce = random(&*entropy).map_err(|_| OpenError::NoEntropy)?;
+        let first = Position { revision: Revision { era, number: 0 }, ..Position::START };
+        let mark = Mark { count: 0, timeline, position: first };
+        mark::create(&*disk, &paths.mark, &paths.mark_unfinished, &mark).map_err(doing)?;
+        let header = Header { sequence: 1, era, timeline, previous: first, nonce };
+        recover::begin(&*disk, &paths.journal, &header, options.segment_length()).map_err(doing)?;
+        Self::start(paths, lock, disk, entropy, options)
+    }
+
+    /// Opens the store in `folder`.
+    pub fn open(
+        folder: &Path,
+        disk: Arc<dyn Disk>,
+        entropy: Arc<dyn Entropy>,
+        options: Options,
+    ) -> Result<Self, OpenError> {
+        let paths = Paths::of(folder);
+        let names = match disk.list(folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            listed => listed.map_err(|error| OpenError::disk(format!("listing {}", folder.display()), error))?,
+        };
+        let has = |wanted| names.iter().any(|name| name == wanted);
+        if !has(JOURNAL) && !has(MARK) {
+            return Err(OpenError::NotAStore(folder.to_owned()));
+        }
+        let lock = take_lock(&*disk, &paths)?;
+        if !has(JOURNAL) {
+            return Err(OpenError::damaged(&paths.journal, "it is missing"));
+        }
+        if !has(MARK) {
+            return Err(without_mark(&*disk, &paths));
+        }
+        Self::start(paths, lock, disk, entropy, options)
+    }
+
+    fn start(
+        paths: Paths,
+        lock: Box<dyn DiskFile>,
+        disk: Arc<dyn Disk>,
+        entropy: Arc<dyn Entropy>,
+        options: Options,
+    ) -> Result<Self, OpenError> {
+        let options = Options { segment: options.segment_length(), ..options };
+        let (mark, file) = mark::read(&*disk, &paths.mark)?;
+        // What was read may never have reached the disk, and all that follows builds on it.
+        let settling = |error| OpenError::disk("making sure of the mark and the journal's folder", error);
+        mark.store(&*file).map_err(settling)?;
+        disk.sync_dir(&paths.journal).map_err(settling)?;
+        let recovered = recover(&disk, &paths, &options, mark, &*entropy)?;
+        let header = recovered.active.header;
+        let end = recovered.applied.position;
+        let doing = |error| OpenError::disk("starting the store's threads", error);
+        let keeper = Keeper::start(file, mark).map_err(doing)?;
+        if end != mark.position {
+            keeper.name(end);
+        }
+        let journal = paths.journal.clone();
+        let spares = Spares::start(Arc::clone(&disk), journal, options.segment, options.spare_pause).map_err(doing)?;
+        let view = View::new(recovered.applied);
+        let (queue, backlog) = (Queue::default(), Backlog::default());
+        let shared = Arc::new(Shared { view, log: recovered.log, queue, backlog });
+        let (begun, to_checkpoint) = sync_channel(1);
+        let every = options.checkpoint_every;
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            disk: Arc::clone(&disk),
+            paths: paths.clone(),
+            options,
+            entropy,
+            active: recovered.active,
+            end,
+            keeper,
+            spares,
+            begun,
+        };
+        let writer = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run());
+        let mut store = Self {
+            era: header.era,
+            timeline: header.timeline,
+            paths,
+            shared,
+            writer: Some(writer.map_err(doing)?),
+            checkpointer: None,
+            indexer: None,
+            checkpointing: Arc::default(),
+            disk,
+            _lock: lock,
+        };
+        let theirs = Arc::clone(&store.shared);
+        let indexer = std::thread::Builder::new().name("store-index".to_owned());
+        store.indexer = Some(indexer.spawn(move || theirs.backlog.work(&theirs.view)).map_err(doing)?);
+        store.checkpointer = Some(store.start_checkpointer(to_checkpoint, every).map_err(doing)?);
+        Ok(store)
+    }
+
+    /// What the store says about itself.
+    pub fn status(&self) -> LocalStatus {
+        let applied = self.shared.view.read();
+        LocalStatus {
+            era: self.era,
+            timeline: self.timeline,
+            end: applied.position.revision,
+            segments: self.shared.log.segments(),
+            resident: applied.resident.len(),
+        }
+    }
+
+    /// A thread that writes a checkpoint every so many segments; it ends when the writer does.
+    fn start_checkpointer(&self, begun: Receiver<()>, every: usize) -> std::io::Result<JoinHandle<()>> {
+        let (shared, disk, paths) = (Arc::clone(&self.shared), Arc::clone(&self.disk), self.paths.clone());
+        let (checkpointing, timeline) = (Arc::clone(&self.checkpointing), self.timeline);
+        let mut last = shared.log.segments();
+        std::thread::Builder::new().name("store-checkpoint".to_owned()).spawn(move || {
+            while begun.recv().is_ok() {
+                let now = shared.log.segments();
+                if now.saturating_sub(last) >= every {
+                    // Without it the next start reads more of the journal, nothing else.
+                    drop(write_checkpoint(&shared, &*disk, &paths, timeline, &checkpointing));
+                    last = now;
+                }
+            }
+        })
+    }
+}
+
+fn write_checkpoint(
+    shared: &Shared,
+    disk: &dyn Disk,
+    paths: &Paths,
+    timeline: Timeline,
+    alone: &Mutex<()>,
+) -> std::io::Result<()> {
+    let _alone = alone.lock().unwrap_or_else(PoisonError::into_inner);
+    let applied = shared.view.read();
+    let bytes = checkpoint::encode(timeline, &applied.position, &applied.resident);
+    drop(applied);
+    crate::disk::replace(disk, &paths.checkpoint, &paths.checkpoint_unfinished, &bytes)
+}
+
+impl Drop for LocalStore {
+    fn drop(&mut self) {
+        let healthy = self.shared.queue.closed().is_none();
+        self.shared.queue.close("the store is being closed");
+        for thread in [self.writer.take(), self.checkpointer.take()].into_iter().flatten() {
+            drop(thread.join());
+        }
+        self.shared.backlog.stop();
+        if let Some(indexer) = self.indexer.take() {
+            drop(indexer.join());
+        }
+        if healthy {
+            // Both only spare the next start some reading.
+            drop(write_checkpoint(&self.shared, &*self.disk, &self.paths, self.timeline, &self.checkpointing));
+            drop(self.shared.view.read().index.flush());
+        }
+    }
+}
+
+impl Store for LocalStore {
+    fn get(&self, key: &[u8]) -> Result<Option<Versioned>, StoreError> {
+        self.shared.view.read().get(key)
+    }
+
+    fn scan(&self, range: &KeyRange, limit: usize) -> Result<Vec<(Vec<u8>, Versioned)>, StoreError> {
+        self.shared.view.read().scan(range, limit)
+    }
+
+    fn commit(&self, batch: Batch) -> Result<Revision, CommitError> {
+        check_bounds(&batch)?;
+        let outcome = self.shared.queue.push(batch)?;
+        let ended = || CommitError::OutcomeUnknown("the writer has ended".to_owned());
+        outcome.recv().unwrap_or_else(|_| Err(ended()))
+    }
+
+    fn entries_after(&self, revision: Revision, limit: usize) -> Result<Vec<(Revision, Vec<u8>)>, StoreError> {
+        let applied = self.shared.view.read();
+        let recent = applied.recent_after(revision, limit);
+        let end = applied.position.revision;
+        drop(applied);
+        if let Some(recent) = recent {
+            return Ok(recent);
+        }
+        let commits = self.shared.log.between(revision, end, limit)?;
+        Ok(commits.into_iter().map(|commit| (commit.revision, commit.entry)).collect())
+    }
+
+    fn end(&self) -> Revision {
+        self.shared.view.end()
+    }
+
+    fn wait_beyond(&self, revision: Revision, timeout: Duration) -> Revision {
+        self.shared.view.wait_beyond(revision, timeout)
+    }
+
+    fn timeline(&self) -> Timeline {
+        self.timeline
+    }
+
+    fn health(&self) -> Result<(), StoreError> {
+        let reason = self.shared.queue.closed().or_else(|| self.shared.backlog.failed());
+        reason.map_or(Ok(()), |reason| Err(StoreError(reason)))
+    }
+}
+
+/// The names in the store's folder.
+#[derive(Clone, Debug)]
+struct Paths {
+    folder: PathBuf,
+    lock: PathBuf,
+    mark: PathBuf,
+    mark_unfinished: PathBuf,
+    checkpoint: PathBuf,
+    checkpoint_unfinished: PathBuf,
+    journal: PathBuf,
+    index: PathBuf,
+    quarantine: PathBuf,
+}
+
+const MARK: &str = "mark";
+const CHECKPOINT: &str = "checkpoint";
+const JOURNAL: &str = "journal";
+
+impl Paths {
+    fn of(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            lock: folder.join("lock"),
+            mark: folder.join(MARK),
+            mark_unfinished: folder.join("mark.new"),
+            checkpoint: folder.join(CHECKPOINT),
+            checkpoint_unfinished: folder.join("checkpoint.new"),
+            journal: folder.join(JOURNAL),
+            index: folder.join("index"),
+            quarantine: folder.join("quarantine"),
+        }
+    }
+}
+
+fn take_lock(disk: &dyn Disk, paths: &Paths) -> Result<Box<dyn DiskFile>, OpenError> {
+    disk.lock(&paths.lock).map_err(|error| match error.kind() {
+        std::io::ErrorKind::WouldBlock => OpenError::Locked(paths.lock.clone()),
+        _ => OpenError::disk(format!("locking {}", paths.lock.display()), error),
+    })
+}
+
+/// Without a mark either nothing was ever there, or something that must not be guessed at is gone.
+fn without_mark(disk: &dyn Disk, paths: &Paths) -> OpenError {
+    match disk.list(&paths.journal) {
+        Ok(names) if names.iter().any(|name| segment::sequence(name).is_some()) => {
+            OpenError::damaged(&paths.mark, "it is missing")
+        }
+        Ok(_) => OpenError::Unfinished,
+        Err(error) => OpenError::disk("listing the journal", error),
+    }
+}

@@ -1,0 +1,62 @@
+//! Stories of the local store: what a restart keeps, and what each kind of failure may and may not do.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::{LocalStore, OpenError, Options};
+use crate::disk::{Disk, SystemDisk};
+use crate::standing::Revision;
+use crate::store::conformance::{put, writes};
+use crate::store::{CommitError, Store};
+use crate::world::SystemEntropy;
+
+pub(in crate::store) fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// Small segments, an exact mark and quick retries.
+fn options() -> Options {
+    Options { segment: 4 * 1024 * 1024, checkpoint_every: 1, mark_lag: 0, spare_pause: Duration::from_millis(5) }
+}
+
+fn make(folder: &Path, disk: Arc<dyn Disk>) -> Result<LocalStore, OpenError> {
+    LocalStore::create(&folder.join("store"), 7, disk, Arc::new(SystemEntropy), options())
+}
+
+fn open(folder: &Path, disk: Arc<dyn Disk>) -> Result<LocalStore, OpenError> {
+    LocalStore::open(&folder.join("store"), disk, Arc::new(SystemEntropy), options())
+}
+
+pub(in crate::store) fn made(folder: &TempDir) -> LocalStore {
+    make(folder.path(), Arc::new(SystemDisk)).unwrap()
+}
+
+fn opened(folder: &TempDir) -> LocalStore {
+    open(folder.path(), Arc::new(SystemDisk)).unwrap()
+}
+
+/// Commits a resident key and another, both of this number.
+fn commit(store: &LocalStore, number: u8) -> Result<Revision, CommitError> {
+    store.commit(writes(vec![put(&[0x01, number], &[number]), put(&[0x80, number], &[number])]))
+}
+
+/// Everything that [`commit`] acknowledged is there.
+fn acknowledged(store: &LocalStore, numbers: &[u8]) {
+    for number in numbers {
+        let held = [0x01, 0x80].map(|first| store.get(&[first, *number]).unwrap().unwrap());
+        assert_eq!(held[0], held[1]);
+        assert_eq!(held[0].value, [*number]);
+    }
+    let entries = store.entries_after(Revision::IMPORTED, 1000).unwrap();
+    assert!(entries.iter().map(|(at, _)| at.number).eq(1..=store.end().number));
+    assert!(entries.len() >= numbers.len());
+}
+
+mod damage;
+mod failure;
+mod faulty;
+mod model;
+mod order;
