@@ -239,7 +239,7 @@ pub fn authorise(actor: &Actor, grants: &Grants, permission: Permission, scope: 
     match actor {
         Actor::System(part) => system(*part, permission).then(permit).ok_or(Denied::NoRight),
         Actor::Recovery => match permission {
-            Permission::CertificateIssueManagement | Permission::RoleWrite => Ok(permit()),
+            Permission::CertificateIssueManagement | Permission::RoleWrite | Permission::IdentityLock => Ok(permit()),
             _ => Err(Denied::NoRight),
         },
         Actor::Holder(holder) => {
@@ -275,6 +275,7 @@ const fn system(part: Part, permission: Permission) -> bool {
                 | Permission::IdentityWrite
                 | Permission::RoleWrite
                 | Permission::ClusterWrite
+                | Permission::ClusterRead
                 | Permission::CertificateIssueManagement
         ),
         Part::Upkeep | Part::Publisher => matches!(permission, Permission::AuthorityUpkeep),

@@ -12,14 +12,11 @@
 
 pub mod entry;
 pub mod memory;
-<<<<<<< HEAD
 pub mod record;
 pub mod txn;
-=======
 pub mod local;
 #[cfg(test)]
 mod conformance;
->>>>>>> store
 
 use std::fmt;
 use std::time::Duration;
