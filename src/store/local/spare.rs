@@ -206,3 +206,22 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::SystemDisk;
+
+    #[test]
+    fn a_spare_that_was_left_behind_is_zeros_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = ready(&SystemDisk, folder.path(), SHORTEST).unwrap();
+        for offset in [0, 5000, SHORTEST - 1] {
+            file.write_at(b"x", offset).unwrap();
+        }
+        let again = ready(&SystemDisk, folder.path(), 2 * SHORTEST).unwrap();
+        assert_eq!(again.length().unwrap(), SHORTEST);
+        assert!(read_whole(&*again, SHORTEST).unwrap().iter().all(|octet| *octet == 0));
+        assert_eq!(SystemDisk.list(folder.path()).unwrap(), [NAME]);
+    }
+}

@@ -275,3 +275,48 @@ impl Recent {
         Some(self.entries.iter().skip(start).take(limit).cloned().collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_index_learned_uncovers_no_older_value() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = Index::anew(&folder.path().join("index")).unwrap();
+        let view = View::new(Applied::new(BTreeMap::new(), index, Position::START));
+        let key = vec![0x80];
+        let groups: Vec<_> = (1..=2_u64)
+            .map(|number| {
+                let revision = Revision { era: 7, number };
+                let writes = vec![Write::Put { key: key.clone(), value: vec![7; 3] }];
+                let mut changes = Changes::default();
+                changes.prepare(&writes, &view.read()).unwrap();
+                changes.make(writes, revision);
+                let position = Position { revision, link: [1; 32] };
+                view.apply(&changes, Vec::new(), position);
+                (changes, position)
+            })
+            .collect();
+        let (first, second) = (&groups[0], &groups[1]);
+        view.index().apply(first.0.beyond_resident(), first.1).unwrap();
+        view.settle(&first.0, first.1);
+        assert_eq!(view.read().get(&key).unwrap().unwrap().modified.number, 2);
+        view.index().apply(second.0.beyond_resident(), second.1).unwrap();
+        view.settle(&second.0, second.1);
+        assert!(view.read().behind.is_empty());
+        let held = view.read().get(&key).unwrap().unwrap();
+        assert_eq!((held.created.number, held.modified.number), (1, 2));
+    }
+
+    #[test]
+    fn only_the_newest_entries_are_kept_and_the_others_are_read_from_the_disk() {
+        let mut recent = Recent { before: Revision { era: 7, number: 0 }, entries: VecDeque::new(), octets: 0 };
+        let at = |number| Revision { era: 7, number };
+        recent.extend((1..=RECENT.0 as u64 + 5).map(|number| (at(number), vec![1])).collect());
+        assert_eq!(recent.after(at(4), 1), None);
+        assert_eq!(recent.after(at(5), 1), Some(vec![(at(6), vec![1])]));
+        recent.extend(vec![(at(5000), vec![0; RECENT.1])]);
+        assert_eq!(recent.after(at(4999), 9).map(|found| found.len()), Some(1));
+    }
+}

@@ -171,6 +171,24 @@ fn another_journal_of_the_same_length_is_refused() {
 }
 
 #[test]
+fn another_history_of_the_same_store_is_refused() {
+    let (one, two) = (killed(3, 3), folder());
+    copy(&one.path().join("store"), &two.path().join("store"));
+    commit(&opened(&one), 4).unwrap();
+    commit(&opened(&two), 5).unwrap();
+    std::fs::copy(segment(two.path(), 1), segment(one.path(), 1)).unwrap();
+    damaged(&one, FIRST);
+}
+
+#[test]
+fn a_checkpoint_of_another_store_is_refused() {
+    let (one, two) = (killed(4, 4), killed(4, 4));
+    drop(opened(&one));
+    std::fs::copy(one.path().join("store/checkpoint"), two.path().join("store/checkpoint")).unwrap();
+    damaged(&two, "checkpoint");
+}
+
+#[test]
 fn a_store_without_its_mark_is_refused() {
     let dead = killed(1, 1);
     std::fs::remove_file(dead.path().join("store/mark")).unwrap();
