@@ -7,6 +7,7 @@ pub mod world;
 pub mod ident;
 pub mod secret;
 pub mod x509;
+pub mod kube;
 pub mod standing;
 pub mod status;
 pub mod access;
