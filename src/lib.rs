@@ -6,6 +6,7 @@
 pub mod world;
 pub mod ident;
 pub mod secret;
+pub mod observe;
 pub mod x509;
 pub mod kube;
 pub mod standing;
