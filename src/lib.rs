@@ -15,3 +15,4 @@ pub mod access;
 pub mod journal;
 pub mod store;
 pub mod net;
+pub mod proxy;
