@@ -1,0 +1,365 @@
+//! The proxy between a client and an API server, all of them in this process.
+
+use std::convert::Infallible;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, header};
+use http_body_util::{BodyExt as _, Either, Full};
+use hyper::body::{Body, Frame, Incoming};
+use hyper::service::service_fn;
+use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::client::TlsStream;
+
+use crate::ident::Fingerprint;
+use crate::net::fixtures::{HandClock, Leaf, NOW, TestCa};
+use crate::net::listen::{self, BoxFuture, Handler, Peer, Stream};
+use crate::net::stop::{self, Stop, Stopper};
+use crate::net::tls::{ClientAnchors, Serving, Versions, client_config, server_config};
+use crate::net::{dial, http1};
+use crate::observe::Metrics;
+use crate::proxy::settings::{Credential, Settings, Upstream};
+use crate::proxy::{Parts, Proxy};
+use crate::secret::Secret;
+use crate::standing::{Cut, CutKey, Revision};
+use crate::status::{Change, Credential as Recorded, Statuses};
+use crate::world::Timestamp;
+use crate::x509::reason::Reason;
+
+/// Nothing here takes longer unless it hangs.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) struct World {
+    pub(super) proxy: Proxy,
+    pub(super) statuses: Arc<Statuses>,
+    pub(super) clock: Arc<HandClock>,
+    pub(super) metrics: Metrics,
+    pub(super) seen: Arc<Seen>,
+    ca: TestCa,
+    servers: TestCa,
+    port: u16,
+    revision: Mutex<Revision>,
+    _stopper: Stopper,
+}
+
+/// What the API server saw.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub(super) requests: Mutex<Vec<(String, HeaderMap)>>,
+    /// For each upload that ended: whether it was whole.
+    pub(super) uploads: watch::Sender<Vec<bool>>,
+    /// Connections open.
+    pub(super) open: watch::Sender<usize>,
+}
+
+impl World {
+    pub(super) async fn new() -> Self {
+        let servers = TestCa::new("server CA");
+        let anchor = servers.der.clone();
+        Self::behind(servers, anchor, Credential::Token(Secret::new("proxy-token".to_owned()))).await
+    }
+
+    /// A proxy that verifies its API server with `anchor` and opens it with `credential`.
+    pub(super) async fn behind(servers: TestCa, anchor: CertificateDer<'static>, credential: Credential) -> Self {
+        let ca = TestCa::new("issuing CA");
+        let clock = HandClock::at(NOW);
+        let seen = Arc::new(Seen::default());
+        let (upstream_port, _stopper) = api_server(&servers, &clock, &seen).await;
+        let upstream = Upstream::new(&format!("https://127.0.0.1:{upstream_port}"), vec![anchor], credential);
+        let leaf = servers.server();
+        let listener = listen::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let statuses = Arc::new(Statuses::empty());
+        let metrics = Metrics::new();
+        let parts = Parts {
+            listener,
+            serving: &Serving::new(leaf.chain.clone(), leaf.key()).unwrap(),
+            anchors: &ClientAnchors::new(std::slice::from_ref(&ca.der)).unwrap(),
+            statuses: Arc::clone(&statuses),
+            clock: Arc::clone(&clock) as _,
+            metrics: &metrics,
+        };
+        let proxy = Proxy::start(parts, Settings::new("prod".parse().unwrap(), upstream.unwrap())).unwrap();
+        let revision = Mutex::new(Revision { era: 1, number: 0 });
+        let world = Self { proxy, statuses, clock, metrics, seen, ca, servers, port, revision, _stopper };
+        world.tell([]);
+        world
+    }
+
+    /// Applies facts as one commit and announces it.
+    pub(super) fn tell(&self, changes: impl IntoIterator<Item = Change>) -> Revision {
+        let revision = self.next();
+        self.statuses.apply(changes);
+        self.statuses.reached(revision);
+        revision
+    }
+
+    fn next(&self) -> Revision {
+        let mut revision = self.revision.lock().unwrap();
+        *revision = revision.next();
+        *revision
+    }
+
+    /// A certificate that is valid for an hour, not recorded.
+    pub(super) fn sign(&self, id: &str) -> Leaf {
+        self.ca.client(id, "dev", NOW.after(Duration::from_secs(3600)))
+    }
+
+    /// A certificate that is valid for an hour, on the record.
+    pub(super) fn issue(&self, id: &str) -> Leaf {
+        let leaf = self.sign(id);
+        self.record(&leaf, id, NOW.after(Duration::from_secs(3600)));
+        leaf
+    }
+
+    pub(super) fn record(&self, leaf: &Leaf, id: &str, not_after: Timestamp) {
+        let issued = self.next();
+        self.tell([Change::Recorded(Recorded {
+            fingerprint: Fingerprint::of(&leaf.chain[0]),
+            issued,
+            not_after,
+            cut_keys: vec![CutKey::Identity(id.parse().unwrap())],
+        })]);
+    }
+
+    pub(super) fn sign_reserved(&self, id: &str, group: &str) -> Leaf {
+        self.ca.client(id, group, NOW.after(Duration::from_secs(3600)))
+    }
+
+    /// The fact that revokes an identity, not yet told.
+    pub(super) fn cut_off(&self, id: &str) -> Change {
+        let mut revision = *self.revision.lock().unwrap();
+        revision = revision.next();
+        Change::CutOff(CutKey::Identity(id.parse().unwrap()), Cut { revision, at: NOW, reason: Reason::Unspecified })
+    }
+
+    pub(super) fn revoke(&self, id: &str) -> Revision {
+        let cut = self.cut_off(id);
+        self.tell([cut])
+    }
+
+    pub(super) async fn connect(&self, leaf: Option<&Leaf>) -> Client {
+        let config = client_config(std::slice::from_ref(&self.servers.der), leaf.and_then(Leaf::identity)).unwrap();
+        Client(dial::connect("127.0.0.1", self.port, config, "localhost", PATIENCE).await.unwrap())
+    }
+
+    pub(super) async fn ask(&self, leaf: &Leaf, request: &str) -> Reply {
+        let mut client = self.connect(Some(leaf)).await;
+        client.send(request).await;
+        client.reply().await
+    }
+
+    /// How many requests reached the API server.
+    pub(super) fn requests(&self) -> usize {
+        self.seen.requests.lock().unwrap().len()
+    }
+
+    pub(super) fn last_headers(&self) -> HeaderMap {
+        self.seen.requests.lock().unwrap().last().unwrap().1.clone()
+    }
+
+    /// Waits until the API server has this many connections.
+    pub(super) async fn upstream_connections(&self, wanted: usize) {
+        let mut open = self.seen.open.subscribe();
+        tokio::time::timeout(PATIENCE, open.wait_for(|open| *open == wanted)).await.unwrap().unwrap();
+    }
+
+    pub(super) fn metric(&self, line: &str) -> bool {
+        self.metrics.to_text().lines().any(|found| found == line)
+    }
+
+    pub(super) const fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(super) const fn server_ca(&self) -> &TestCa {
+        &self.servers
+    }
+}
+
+/// A client at the level of octets.
+pub(super) struct Client(pub(super) TlsStream<TcpStream>);
+
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) head: String,
+    pub(super) body: String,
+}
+
+impl Client {
+    pub(super) async fn send(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).await.unwrap();
+        self.0.flush().await.unwrap();
+    }
+
+    pub(super) async fn get(&mut self, path: &str) -> Reply {
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
+        self.reply().await
+    }
+
+    /// Reads up to and with `end`.
+    pub(super) async fn read_until(&mut self, end: &str) -> String {
+        let mut read = Vec::new();
+        let reading = async {
+            while !read.ends_with(end.as_bytes()) {
+                match self.0.read_u8().await {
+                    Ok(octet) => read.push(octet),
+                    Err(error) => panic!("wanted {end:?}, found {:?} and {error}", String::from_utf8_lossy(&read)),
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, reading).await.unwrap();
+        String::from_utf8(read).unwrap()
+    }
+
+    /// Reads a response with a length.
+    pub(super) async fn reply(&mut self) -> Reply {
+        let head = self.read_until("\r\n\r\n").await;
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        let mut body = vec![0; length.unwrap_or(0)];
+        tokio::time::timeout(PATIENCE, self.0.read_exact(&mut body)).await.unwrap().unwrap();
+        Reply { status, head, body: String::from_utf8(body).unwrap() }
+    }
+
+    /// Reads to the end of the connection, clean or not; gives what came and whether it was a clean end of TLS.
+    pub(super) async fn rest(&mut self) -> (String, bool) {
+        let mut read = Vec::new();
+        let ended = tokio::time::timeout(PATIENCE, self.0.read_to_end(&mut read)).await.unwrap();
+        (String::from_utf8_lossy(&read).into_owned(), ended.is_ok())
+    }
+}
+
+async fn api_server(ca: &TestCa, clock: &Arc<HandClock>, seen: &Arc<Seen>) -> (u16, Stopper) {
+    let leaf = ca.server();
+    let serving = Serving::new(leaf.chain.clone(), leaf.key()).unwrap();
+    let config = server_config(&serving, None, Versions::Tls13, Arc::clone(clock) as _).unwrap();
+    let listener = listen::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (stopper, stop) = stop::channel();
+    let handler = Arc::new(ApiServer(Arc::clone(seen)));
+    tokio::spawn(listen::serve(listener, config, handler, listen::Limits::default(), stop));
+    (port, stopper)
+}
+
+struct ApiServer(Arc<Seen>);
+
+impl Handler for ApiServer {
+    fn handle(self: Arc<Self>, stream: Stream, _: Peer, stop: Stop) -> BoxFuture {
+        Box::pin(async move {
+            self.0.open.send_modify(|open| *open += 1);
+            let server = Arc::clone(&self);
+            let service = service_fn(move |request| Arc::clone(&server).answer(request));
+            http1::serve(stream, service, http1::Limits::default(), stop).await;
+            self.0.open.send_modify(|open| *open -= 1);
+        })
+    }
+}
+
+impl ApiServer {
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Either<Full<Bytes>, Endless>>, Infallible> {
+        let (head, body) = request.into_parts();
+        let target = head.uri.to_string();
+        self.0.requests.lock().unwrap().push((format!("{} {target}", head.method), head.headers));
+        let whole = Watched { body, seen: Arc::clone(&self.0), is_upload: target == "/upload", told: false }
+            .collect()
+            .await
+            .is_ok();
+        let mut response = match target.as_str() {
+            "/watch?watch=true" => Response::new(Either::Right(Endless::new("{\"type\":\"ADDED\"}\n", false))),
+            "/log" => Response::new(Either::Right(Endless::new("a line\n", false))),
+            "/flood" => Response::new(Either::Right(Endless::new("0123456789abcdef", true))),
+            "/redirect" => {
+                let mut response = Response::new(Either::Left(Full::from("")));
+                *response.status_mut() = http::StatusCode::FOUND;
+                response.headers_mut().insert(header::LOCATION, header::HeaderValue::from_static("/elsewhere"));
+                response
+            }
+            _ => Response::new(Either::Left(Full::from(if whole { "whole" } else { "broken" }))),
+        };
+        let kind = if target == "/log" { "text/plain" } else { "application/json" };
+        response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+        Ok(response)
+    }
+}
+
+/// Notes how an upload ended: whole, broken, or dropped, which is broken too.
+struct Watched {
+    body: Incoming,
+    seen: Arc<Seen>,
+    is_upload: bool,
+    told: bool,
+}
+
+impl Watched {
+    fn tell(&mut self, whole: bool) {
+        if self.is_upload && !self.told {
+            self.told = true;
+            self.seen.uploads.send_modify(|uploads| uploads.push(whole));
+        }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let whole = self.body.is_end_stream();
+        self.tell(whole);
+    }
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = std::pin::Pin::new(&mut self.body).poll_frame(cx);
+        match &polled {
+            std::task::Poll::Ready(None) => self.tell(true),
+            std::task::Poll::Ready(Some(Err(_))) => self.tell(false),
+            _ => {}
+        }
+        polled
+    }
+}
+
+/// One piece, and then silence or the same for ever.
+struct Endless {
+    piece: &'static str,
+    is_flood: bool,
+    sent: bool,
+}
+
+impl Endless {
+    const fn new(piece: &'static str, is_flood: bool) -> Self {
+        Self { piece, is_flood, sent: false }
+    }
+}
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.sent && !self.is_flood {
+            return std::task::Poll::Pending;
+        }
+        self.sent = true;
+        let piece = if self.is_flood { self.piece.repeat(4096) } else { self.piece.to_owned() };
+        std::task::Poll::Ready(Some(Ok(Frame::data(piece.into()))))
+    }
+}
