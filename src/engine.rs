@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::access::{Actor, Denied, Grants, Holder, Permission, Permit, Realm, Scope, authorise};
 use crate::command::{Code, Command, Query, Rejected};
 use crate::directory::admins;
+use crate::ident::Fingerprint;
 use crate::journal::Event;
 use crate::ledger::credentials;
+use crate::ledger::rows::CertificateRow;
 use crate::standing::Revision;
 use crate::store::record::{Record, Table};
 use crate::store::txn::Txn;
@@ -91,6 +93,12 @@ impl Engine {
         })();
         let outcome = answer.map_err(|rejected| hide(rejected, &grants))?;
         Ok(Done { outcome, revision })
+    }
+
+    /// The record of a certificate that somebody presented, so that they can be told apart from strangers; whether it
+    /// stands is decided with each wish.
+    pub fn recorded(&self, fingerprint: &Fingerprint) -> Result<Option<CertificateRow>, Rejected> {
+        Ok(Txn::begin(&*self.store).peek::<CertificateRow>(fingerprint)?.map(|row| row.value))
     }
 
     /// Whether an actor may, without doing anything: for what is answered from memory.

@@ -25,4 +25,5 @@ pub mod revocation;
 pub mod publish;
 pub mod net;
 pub mod proxy;
+pub mod api;
 pub mod demo;

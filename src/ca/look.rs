@@ -8,7 +8,7 @@ use crate::access::{Permission, Permit, Scope};
 use crate::command::{Query, Rejected};
 use crate::ident::{AnyId, ClusterName, Fingerprint};
 use crate::ledger::credentials::{self, Reference};
-use crate::ledger::rows::CertificateRow;
+use crate::ledger::rows::{CertificateRow, Recorded};
 use crate::store::record::Stored;
 use crate::store::txn::Txn;
 use crate::world::Moment;
@@ -18,7 +18,7 @@ use crate::world::Moment;
 pub struct ShowCertificate(pub Reference);
 
 impl Query for ShowCertificate {
-    type Answer = Stored<CertificateRow>;
+    type Answer = Recorded;
 
     fn permission(&self) -> Permission {
         Permission::CertificateRead
@@ -29,7 +29,7 @@ impl Query for ShowCertificate {
     }
 
     fn answer(&self, _: &Permit, txn: &mut Txn<'_>, _: &Moment<'_>) -> Result<Self::Answer, Rejected> {
-        present(txn, &self.0)
+        present(txn, &self.0).map(Recorded::from)
     }
 }
 
@@ -62,7 +62,7 @@ pub struct ListCertificates {
 }
 
 impl Query for ListCertificates {
-    type Answer = Vec<Stored<CertificateRow>>;
+    type Answer = Vec<Recorded>;
 
     fn permission(&self) -> Permission {
         Permission::CertificateRead
@@ -87,7 +87,7 @@ impl Query for ListCertificates {
             rows.retain(|row| is_wanted(&row.value) && self.after.is_none_or(|after| row.value.fingerprint > after));
             rows.sort_unstable_by_key(|row| row.value.fingerprint);
             rows.truncate(self.limit);
-            return Ok(rows);
+            return Ok(rows.into_iter().map(Recorded::from).collect());
         }
         let mut found = Vec::new();
         let mut after = self.after;
@@ -96,7 +96,7 @@ impl Query for ListCertificates {
             let Some(last) = page.last() else { break };
             after = Some(last.value.fingerprint);
             let room = self.limit.saturating_sub(found.len());
-            found.extend(page.into_iter().filter(|row| is_wanted(&row.value)).take(room));
+            found.extend(page.into_iter().filter(|row| is_wanted(&row.value)).take(room).map(Recorded::from));
         }
         Ok(found)
     }

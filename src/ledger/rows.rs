@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ident::{AnyId, ClusterName, Fingerprint, GroupName, IdentityId, IssuerName, Serial};
 use crate::journal::Cause;
-use crate::standing::CutKey;
-use crate::store::record::{Record, Table};
+use crate::standing::{CutKey, Revision};
+use crate::store::record::{Record, Stored, Table};
 use crate::world::Timestamp;
 use crate::x509::reason::Reason;
 
@@ -41,6 +41,21 @@ pub struct CertificateRow {
 impl Record for CertificateRow {
     const TABLE: Table = Table::Certificate;
     type Key = Fingerprint;
+}
+
+/// A certificate on the record, with its issue revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// What was recorded.
+    pub row: CertificateRow,
+    /// The commit that recorded it.
+    pub revision: Revision,
+}
+
+impl From<Stored<CertificateRow>> for Recorded {
+    fn from(stored: Stored<CertificateRow>) -> Self {
+        Self { row: stored.value, revision: stored.created.unwrap_or_default() }
+    }
 }
 
 /// What a certificate is for.

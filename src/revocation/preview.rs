@@ -6,8 +6,7 @@ use crate::ca::look;
 use crate::command::{Query, Rejected};
 use crate::ident::ClusterName;
 use crate::ledger::credentials;
-use crate::ledger::rows::{CertificateRow, LockRow};
-use crate::store::record::Stored;
+use crate::ledger::rows::{CertificateRow, LockRow, Recorded};
 use crate::store::txn::Txn;
 use crate::world::Moment;
 
@@ -26,9 +25,9 @@ pub struct Affected {
     /// What is known of the ID.
     pub known: Known,
     /// Every certificate that the revocation would cut off or has cut off.
-    pub hit: Vec<Stored<CertificateRow>>,
+    pub hit: Vec<Recorded>,
     /// The holder's other certificates.
-    pub spared: Vec<Stored<CertificateRow>>,
+    pub spared: Vec<Recorded>,
     /// Whether the holder is locked everywhere.
     pub is_locked: bool,
 }
@@ -63,7 +62,7 @@ impl Query for Preview {
             rows.dedup_by_key(|row| row.value.fingerprint);
         }
         let hit = self.hits(txn)?;
-        let (hit, spared) = rows.into_iter().partition(|row| hit(&row.value));
+        let (hit, spared) = rows.into_iter().map(Recorded::from).partition(|recorded| hit(&recorded.row));
         let is_locked = txn.peek::<LockRow>(&(id.clone(), None))?.is_some();
         Ok(Affected { known: known(txn, &id)?, hit, spared, is_locked })
     }

@@ -1,0 +1,101 @@
+//! Clusters: add, list, show.
+
+use std::net::IpAddr;
+
+use http::Uri;
+use rustls_pki_types::{CertificateDer, DnsName};
+
+use crate::api::Api;
+use crate::api::routes::{Call, Reply};
+use crate::api::wire;
+use crate::ca::clusters::{self, NewCluster};
+use crate::ca::look::{ClusterView, ListClusters, ShowCluster};
+use crate::command::{Code, Rejected};
+use crate::ident::{Fingerprint, IssuerName};
+use crate::x509::pem::{self, Label};
+
+/// `GET /v1/clusters`.
+pub fn list(api: &Api, call: &Call) -> Result<Reply, Rejected> {
+    let done = api.engine.ask(&call.actor, &ListClusters)?;
+    let items = done.outcome.iter().map(|view| body(api, view)).collect();
+    Reply::of(&wire::Page { items, next: None }, done.revision)
+}
+
+/// `GET /v1/clusters/{name}`.
+pub fn show(api: &Api, call: &Call) -> Result<Reply, Rejected> {
+    let name = call.parameter("name").parse()?;
+    let done = api.engine.ask(&call.actor, &ShowCluster(name))?;
+    Reply::of(&body(api, &done.outcome), done.revision)
+}
+
+/// `POST /v1/clusters`.
+pub fn add(api: &Api, call: &Call) -> Result<Reply, Rejected> {
+    let request: wire::AddCluster = call.read()?;
+    let new = checked(&request)?;
+    let done = clusters::add(&api.engine, &call.actor, call.repeatable.as_ref(), &new, &api.authorities)?;
+    api.enforced_here(done.revision)?;
+    api.trust_all()?;
+    api.responders.renew()?;
+    // The new issuer has no list yet, and its first certificate may be checked in a moment.
+    let issuer = api.authorities.keyring.issuer(&IssuerName::of_cluster(&new.name, 1))?;
+    api.lists.publish(&issuer)?;
+    let shown = api.engine.ask(&call.actor, &ShowCluster(new.name))?;
+    Reply::created(&body(api, &shown.outcome), done.revision)
+}
+
+impl Api {
+    /// Lets the management listener verify certificates of every authority that signs for people.
+    pub fn trust_all(&self) -> Result<(), Rejected> {
+        let trusted = self.authorities.keyring.all().into_iter().filter(|issuer| issuer.name != IssuerName::root());
+        let anchors: Vec<_> = trusted.map(|issuer| CertificateDer::from(issuer.certificate.der().to_vec())).collect();
+        self.anchors
+            .replace(&anchors)
+            .map_err(|error| Rejected::new(Code::Internal, format!("an authority is not trusted: {error}")))
+    }
+}
+
+/// The names of a cluster's proxy: that of its address, and the further ones.
+fn checked(request: &wire::AddCluster) -> Result<NewCluster, Rejected> {
+    let refused = || {
+        Rejected::invalid(format!(
+            "server: wanted the proxy's address such as https://proxy.example.com:7444, found \"{}\"",
+            request.server.escape_debug()
+        ))
+    };
+    let address: Uri = request.server.parse().map_err(|_| refused())?;
+    let host = address.host().ok_or_else(refused)?.trim_start_matches('[').trim_end_matches(']').to_owned();
+    if address.scheme_str() != Some("https") || !matches!(address.path(), "" | "/") || address.query().is_some() {
+        return Err(refused());
+    }
+    let mut names = vec![host];
+    names.extend(request.names.iter().cloned());
+    names.dedup();
+    for name in &names {
+        let is_name = name.parse::<IpAddr>().is_ok() || DnsName::try_from(name.as_str()).is_ok();
+        if !is_name {
+            return Err(Rejected::invalid(format!(
+                "names: wanted a DNS name or an address, found \"{}\"",
+                name.escape_debug()
+            )));
+        }
+    }
+    let server = request.server.trim_end_matches('/').to_owned();
+    Ok(NewCluster { name: request.name.parse()?, server, names })
+}
+
+fn body(api: &Api, view: &ClusterView) -> wire::Cluster {
+    let issuer = |row: &crate::ca::rows::AuthorityRow| wire::Issuer {
+        name: row.name.to_string(),
+        credential_id: Fingerprint::of(&row.der).to_string(),
+        not_after: row.not_after.to_string(),
+        certificate_pem: pem::write(Label::Certificate, &row.der),
+        crl: Some(api.authorities.places.crl(&row.name)),
+    };
+    wire::Cluster {
+        name: view.cluster.name.to_string(),
+        server: view.cluster.server.clone(),
+        names: view.cluster.names.clone(),
+        issuers: view.authorities.iter().map(issuer).collect(),
+        shared_ca: view.cluster.shared_ca,
+    }
+}

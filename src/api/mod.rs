@@ -1,0 +1,105 @@
+//! The authority's surfaces: the management API over HTTPS, and the public one over plain HTTP.
+//!
+//! Every route is a row of one table ([`routes`]) that names the permission it needs; the handler builds a wish and the
+//! engine decides. Handlers are synchronous and run on blocking threads; a client that hangs up cancels nothing
+//! half-done. Every answer says in `Portcullis-Revision` which revision it reflects.
+//!
+//! `wire` has the bodies, `problem` the refusals, `authenticate` who asks, `routes` the table, `management` the
+//! handlers, `server` the listener's side of it, `public` CRLs, OCSP and CA certificates.
+
+pub mod authenticate;
+pub mod management;
+pub mod problem;
+pub mod public;
+pub mod routes;
+pub mod server;
+pub mod wire;
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+
+use crate::ca::clusters::Authorities;
+use crate::command::Code;
+use crate::engine::Engine;
+use crate::net::tls::ClientAnchors;
+use crate::observe::Metrics;
+use crate::proxy::Proxy;
+use crate::publish::crl::Lists;
+use crate::publish::ocsp::Responders;
+use crate::publish::roll::Roll;
+use crate::status::Statuses;
+
+/// What the handlers stand on.
+#[derive(Debug)]
+pub struct Api {
+    /// Runs wishes.
+    pub engine: Arc<Engine>,
+    /// What signing needs.
+    pub authorities: Authorities,
+    /// The standing of every credential.
+    pub statuses: Arc<Statuses>,
+    /// Certificates by issuer and serial.
+    pub roll: Arc<Roll>,
+    /// The published lists.
+    pub lists: Arc<Lists>,
+    /// Who answers OCSP; one more for each new cluster.
+    pub responders: Arc<Responders>,
+    /// Whose client certificates the management listener verifies; grows with each cluster.
+    pub anchors: Arc<ClientAnchors>,
+    /// Requests answered.
+    pub requests: Requests,
+    /// Where counts are read from.
+    pub metrics: Arc<Metrics>,
+    /// The proxies in this process.
+    pub proxies: Proxies,
+}
+
+/// Requests answered, by what became of them.
+#[derive(Debug)]
+pub struct Requests(Family<Outcome, Counter>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    /// `ok`, or the code of the refusal.
+    code: String,
+}
+
+impl Requests {
+    /// None yet.
+    pub fn new(metrics: &Metrics) -> Self {
+        Self(metrics.counters("api_requests", "Requests to the management API by outcome"))
+    }
+
+    fn count(&self, refusal: Option<Code>) {
+        let code = refusal.map_or_else(|| "ok".to_owned(), |code| code.to_string());
+        self.0.get_or_create(&Outcome { code }).inc();
+    }
+}
+
+/// The proxies that a revocation waits for, by name.
+#[derive(Debug, Default)]
+pub struct Proxies(RwLock<Vec<(String, Arc<Proxy>)>>);
+
+impl Proxies {
+    /// From now on revocations wait for this one too.
+    pub fn add(&self, name: String, proxy: Arc<Proxy>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).push((name, proxy));
+    }
+
+    /// Those that enforce at this moment.
+    pub fn all(&self) -> Vec<(String, Arc<Proxy>)> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Forgets them all; whoever stops them holds the last reference afterwards.
+    pub fn clear(&self) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// How long a change waits until this node itself enforces it.
+const OWN_ENFORCEMENT: Duration = Duration::from_secs(10);

@@ -1,0 +1,212 @@
+//! The management listener: from a connection to calls, from replies to responses.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use rustls_pki_types::CertificateDer;
+
+use super::management::revocations::{self, blocking};
+use super::routes::{Call, Handler, Reply, Route, Router};
+use super::{Api, authenticate, problem};
+use crate::command::{Code, Rejected};
+use crate::engine::Repeatable;
+use crate::ident::Fingerprint;
+use crate::net::http1;
+use crate::net::listen::{self, BoxFuture, Peer, Stream};
+use crate::net::stop::Stop;
+use crate::observe;
+
+/// Serves the management API on the connections of a listener.
+#[derive(Debug)]
+pub struct Management(pub Arc<Api>);
+
+impl listen::Handler for Management {
+    fn handle(self: Arc<Self>, stream: Stream, peer: Peer, stop: Stop) -> BoxFuture {
+        Box::pin(async move {
+            let presented: Arc<[CertificateDer<'static>]> = peer.certificates.into();
+            let service = service_fn(move |request| {
+                let (api, presented) = (Arc::clone(&self.0), Arc::clone(&presented));
+                async move { Ok::<_, Infallible>(answer(api, presented, request).await) }
+            });
+            http1::serve(stream, service, http1::Limits::default(), stop).await;
+        })
+    }
+}
+
+async fn answer(
+    api: Arc<Api>,
+    presented: Arc<[CertificateDer<'static>]>,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    if let Some(health) = health(&api, &request) {
+        return health;
+    }
+    let is_metrics = request.uri().path() == "/metrics";
+    let end = api.engine.store().end();
+    match reply(&api, presented, request).await {
+        Ok(reply) => {
+            api.requests.count(None);
+            success(reply, is_metrics)
+        }
+        Err(rejected) => {
+            api.requests.count(Some(rejected.code));
+            let mut response = problem::response(&rejected);
+            set_revision(&mut response, &end.to_string());
+            response
+        }
+    }
+}
+
+/// `/healthz` and `/readyz` need no credential.
+fn health(api: &Api, request: &Request<Incoming>) -> Option<Response<Full<Bytes>>> {
+    if request.method() != Method::GET {
+        return None;
+    }
+    let problems = match request.uri().path() {
+        "/healthz" => Vec::new(),
+        "/readyz" => api.problems(),
+        _ => return None,
+    };
+    let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let text = if problems.is_empty() { "ok\n".to_owned() } else { format!("{}\n", problems.join("\n")) };
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    Some(response)
+}
+
+async fn reply(
+    api: &Arc<Api>,
+    presented: Arc<[CertificateDer<'static>]>,
+    request: Request<Incoming>,
+) -> Result<Reply, Rejected> {
+    // Who asks comes first: a stranger learns nothing of which paths there are, and sends no body.
+    let engine = Arc::clone(&api.engine);
+    let actor = blocking(move || authenticate::actor(&engine, &presented)).await?;
+    let (handler, parameters) = route(request.method(), request.uri().path())?;
+    let query = pairs(request.uri().query().unwrap_or_default())?;
+    let key = idempotency_key(&request)?;
+    let target = format!("{} {}", request.method(), request.uri());
+    let body = read(request).await?;
+    let repeatable = key.map(|key| Repeatable { key, digest: digest(&target, &body) });
+    let call = Call { actor, parameters, query, body, repeatable };
+    match handler {
+        Handler::Revoke => revocations::revoke(Arc::clone(api), Arc::new(call)).await,
+        Handler::Plain(plain) => {
+            let api = Arc::clone(api);
+            blocking(move || plain(&api, &call)).await
+        }
+    }
+}
+
+fn route(method: &Method, path: &str) -> Result<(Handler, HashMap<String, String>), Rejected> {
+    let nothing = || Rejected::new(Code::NotFound, "there is nothing at this path");
+    let found = Router::get().find(path).ok_or_else(nothing)?;
+    let Some(Route { handler, .. }) = found.routes.iter().find(|route| route.method == *method) else {
+        let allowed: Vec<&str> = found.routes.iter().map(|route| route.method.as_str()).collect();
+        return Err(Rejected::invalid(format!("wanted {} at this path, found {method}", allowed.join(" or "))));
+    };
+    let mut parameters = HashMap::new();
+    for (name, value) in found.parameters {
+        parameters.insert(name, percent_decode(&value)?);
+    }
+    Ok((*handler, parameters))
+}
+
+/// A key chosen by the client makes a request repeatable.
+fn idempotency_key(request: &Request<Incoming>) -> Result<Option<String>, Rejected> {
+    let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
+    match value.to_str() {
+        Ok(key) if (1..=128).contains(&key.len()) => Ok(Some(key.to_owned())),
+        _ => Err(Rejected::invalid("Idempotency-Key: wanted 1 to 128 visible characters")),
+    }
+}
+
+async fn read(request: Request<Incoming>) -> Result<Vec<u8>, Rejected> {
+    let body = Limited::new(request.into_body(), MAX_BODY);
+    match body.collect().await {
+        Ok(body) => Ok(body.to_bytes().to_vec()),
+        Err(_) => Err(Rejected::invalid(format!("wanted a body of at most {MAX_BODY} octets, sent to its end"))),
+    }
+}
+
+fn digest(target: &str, body: &[u8]) -> [u8; 32] {
+    let mut bytes = target.as_bytes().to_vec();
+    bytes.push(0);
+    bytes.extend_from_slice(body);
+    *Fingerprint::of(&bytes).octets()
+}
+
+fn pairs(query: &str) -> Result<HashMap<String, String>, Rejected> {
+    let mut pairs = HashMap::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        pairs.insert(percent_decode(name)?, percent_decode(&value.replace('+', "%20"))?);
+    }
+    Ok(pairs)
+}
+
+/// RFC 3986 §2.1.
+fn percent_decode(text: &str) -> Result<String, Rejected> {
+    let refused = || Rejected::invalid("the address is not percent-encoded UTF-8");
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digits = [rest.next().ok_or_else(refused)?, rest.next().ok_or_else(refused)?];
+        let mut decoded = [0];
+        hex::decode_to_slice(digits, &mut decoded).map_err(|_| refused())?;
+        bytes.extend(decoded);
+    }
+    String::from_utf8(bytes).map_err(|_| refused())
+}
+
+fn success(reply: Reply, is_metrics: bool) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(reply.body)));
+    *response.status_mut() = if reply.is_created { StatusCode::CREATED } else { StatusCode::OK };
+    let media_type = if is_metrics { observe::CONTENT_TYPE } else { "application/json" };
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    // An answer may hold a private key, and none may be shown to somebody else.
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    set_revision(&mut response, &reply.revision.to_string());
+    response
+}
+
+/// Every answer says which revision it reflects.
+pub(super) fn set_revision<B>(response: &mut Response<B>, revision: &str) {
+    if let Ok(value) = HeaderValue::from_str(revision) {
+        response.headers_mut().insert("portcullis-revision", value);
+    }
+}
+
+/// A certificate request is 64 KiB at most, and JSON escapes its line ends.
+const MAX_BODY: usize = 128 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_decoded_and_nothing_else_is_accepted() {
+        assert_eq!(percent_decode("gr%C3%B6%C3%9Fe%2Cb").unwrap(), "größe,b");
+        for bad in ["%", "%4", "%zz", "%ff"] {
+            assert!(percent_decode(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_taken_apart() {
+        let found = pairs("id=alice&after=a+b&limit=").unwrap();
+        assert_eq!(found.get("after").map(String::as_str), Some("a b"));
+        assert_eq!(found.get("limit").map(String::as_str), Some(""));
+    }
+}
