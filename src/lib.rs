@@ -7,8 +7,3 @@ pub mod world;
 pub mod ident;
 pub mod secret;
 pub mod x509;
-pub mod standing;
-pub mod status;
-pub mod access;
-pub mod journal;
-pub mod store;
