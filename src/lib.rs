@@ -7,3 +7,14 @@ pub mod world;
 pub mod ident;
 pub mod secret;
 pub mod x509;
+pub mod standing;
+pub mod status;
+pub mod access;
+pub mod journal;
+pub mod store;
+pub mod api {
+    //! The management API.
+    pub mod wire;
+}
+pub mod config;
+pub mod cli;
