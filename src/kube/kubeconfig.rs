@@ -113,7 +113,9 @@ impl Kubeconfig {
             return Err(InvalidKubeconfig::Size(text.len()));
         }
         let text = if text.trim().is_empty() { "{}" } else { text };
-        let read: Self = serde_saphyr::from_str(text)
+        // YAML 1.2: only `true` and `false` are booleans, so that a field called `n` or `on` stays what it is.
+        let options = serde_saphyr::options! { strict_booleans: true };
+        let read: Self = serde_saphyr::from_str_with_options(text, options)
             .map_err(|error| InvalidKubeconfig::Syntax { line: error.location().map(|at| at.line()) })?;
         if read.kind != kind() || read.api_version != version() {
             return Err(InvalidKubeconfig::Kind { kind: read.kind, api_version: read.api_version });

@@ -32,7 +32,7 @@ kind: Config
 preferences: {colors: true}
 clusters:
 - name: other
-  cluster: {server: https://other, insecure-skip-tls-verify: true, extensions: [{name: x, extension: {n: 1.5}}]}
+  cluster: {server: https://other, insecure-skip-tls-verify: true, extensions: [{name: x, extension: {n: 1.5, on: off}}]}
 - name: prod
   cluster: {server: https://old}
 users:
