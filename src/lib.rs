@@ -16,3 +16,4 @@ pub mod journal;
 pub mod store;
 pub mod net;
 pub mod proxy;
+pub mod demo;

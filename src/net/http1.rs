@@ -197,3 +197,6 @@ impl<B: Body> Body for Marked<B> {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,3 +44,6 @@ pub mod tls;
 pub mod dial;
 pub mod listen;
 pub mod http1;
+
+#[cfg(test)]
+pub(crate) mod fixtures;

@@ -156,4 +156,4 @@ static TLS13_ALONE: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
 const HTTP1: &[u8] = b"http/1.1";
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

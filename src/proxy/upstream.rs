@@ -86,10 +86,10 @@ impl Upstream {
             Some(Token::Fixed(value)) => return Ok(Some(value.clone())),
             Some(Token::File { path, read }) => (path, read),
         };
-        if let Some((at, value)) = &*read.lock().unwrap_or_else(PoisonError::into_inner) {
-            if at.elapsed() < TOKEN_KEPT {
-                return Ok(Some(value.clone()));
-            }
+        if let Some((at, value)) = &*read.lock().unwrap_or_else(PoisonError::into_inner)
+            && at.elapsed() < TOKEN_KEPT
+        {
+            return Ok(Some(value.clone()));
         }
         let text = tokio::fs::read_to_string(path).await;
         let text = text.map_err(|source| UpstreamError::TokenFile { path: path.clone(), source })?;
