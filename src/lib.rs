@@ -6,12 +6,17 @@
 pub mod world;
 pub mod ident;
 pub mod secret;
+pub mod observe;
 pub mod x509;
+pub mod kube;
 pub mod standing;
 pub mod status;
 pub mod access;
 pub mod journal;
 pub mod store;
+pub mod net;
+pub mod proxy;
+pub mod demo;
 pub mod api {
     //! The management API.
     pub mod wire;

@@ -1,0 +1,140 @@
+//! Logs and metrics: how they start, and the names they go by.
+//!
+//! Logs go to standard error, one event a line. Secrets cannot be in them, because [`Secret`](crate::secret::Secret)
+//! shows nothing; and libraries are held at warnings, because some of them print whole requests when asked for more.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{Targets, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Logging cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The level is not one.
+    #[error("wanted a log level (error, warn, info, debug or trace), found \"{0}\"")]
+    Level(String),
+    /// Something logs already.
+    #[error("logging was started before in this process")]
+    Started,
+}
+
+/// Starts logging to standard error for the whole process, once; `level` is for our own events.
+pub fn start_logs(format: LogFormat, level: &str) -> Result<(), LogError> {
+    let level: LevelFilter = level.parse().map_err(|_| LogError::Level(level.to_owned()))?;
+    let ours = Targets::new().with_target(OURS, level).with_default(level.min(LevelFilter::WARN));
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = match format {
+        LogFormat::Text => layer.with_target(false).boxed(),
+        LogFormat::Json => layer.json().boxed(),
+    };
+    // Whatever the filter says: no library tells more than a warning.
+    let capped = filter_fn(|event| event.target().starts_with(OURS) || *event.level() <= tracing::Level::WARN);
+    let layer = layer.with_filter(ours).with_filter(capped);
+    tracing_subscriber::registry().with(layer).try_init().map_err(|_| LogError::Started)
+}
+
+/// The metrics of one process, in the OpenMetrics text format.
+///
+/// Every name begins with `portcullis_`; counters end in `_total`, which is added here. Labels are from closed lists,
+/// never IDs of people: those would grow without bound and tell tales.
+pub struct Metrics(Mutex<Registry>);
+
+impl Metrics {
+    /// None yet.
+    pub fn new() -> Self {
+        Self(Mutex::new(Registry::with_prefix(OURS)))
+    }
+
+    /// A counter; `name` without prefix and `_total`, `help` without full stop.
+    pub fn counter(&self, name: &str, help: &str) -> Counter {
+        let counter = Counter::default();
+        self.with(|registry| registry.register(name, help, counter.clone()));
+        counter
+    }
+
+    /// A counter for each set of labels.
+    pub fn counters<L>(&self, name: &str, help: &str) -> Family<L, Counter>
+    where
+        L: EncodeLabelSet + Clone + std::hash::Hash + Eq + fmt::Debug + Send + Sync + 'static,
+    {
+        let family = Family::default();
+        self.with(|registry| registry.register(name, help, family.clone()));
+        family
+    }
+
+    /// A value that goes up and down.
+    pub fn gauge(&self, name: &str, help: &str) -> Gauge {
+        let gauge = Gauge::default();
+        self.with(|registry| registry.register(name, help, gauge.clone()));
+        gauge
+    }
+
+    /// Everything as text, to be served with [`CONTENT_TYPE`].
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string fails only when a metric's own encoder does; ours do not.
+        let _ = self.with(|registry| text::encode(&mut text, registry));
+        text
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Registry) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// The media type of [`Metrics::to_text`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const OURS: &str = "portcullis";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_carry_our_prefix_and_their_kind() {
+        let metrics = Metrics::new();
+        metrics.counter("proxy_cuts", "Connections cut").inc();
+        metrics.gauge("proxy_connections", "Connections open").set(3);
+        let text = metrics.to_text();
+        assert!(text.contains("portcullis_proxy_cuts_total 1"), "{text}");
+        assert!(text.contains("portcullis_proxy_connections 3"), "{text}");
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn a_level_that_is_none_is_refused() {
+        assert!(matches!(start_logs(LogFormat::Text, "chatty"), Err(LogError::Level(_))));
+    }
+}

@@ -1,0 +1,162 @@
+//! A connection from its handshake to its end.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+
+use crate::ident::{Fingerprint, is_reserved_by_kubernetes};
+use crate::kube::identity::{Identity, Mode};
+use crate::net::http1;
+use crate::net::listen::{BoxFuture, Handler, Peer, Stream};
+use crate::net::stop::{self, Stop};
+use crate::world::Timestamp;
+use crate::x509::certificate::Certificate;
+use crate::x509::shape;
+
+use super::connections::{Register, Registered};
+use super::forward::Forwarder;
+use super::refuse::{self, At, Refusal, Tally};
+use super::upstream::{Lane, Upstream};
+
+/// What every connection passes.
+#[derive(Debug)]
+pub(super) struct Gate {
+    pub(super) register: Arc<Register>,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) mode: Mode,
+    pub(super) http: http1::Limits,
+    pub(super) cut_time: Duration,
+    pub(super) tally: Arc<Tally>,
+}
+
+impl Handler for Gate {
+    fn handle(self: Arc<Self>, stream: Stream, peer: Peer, stop: Stop) -> BoxFuture {
+        Box::pin(async move {
+            match self.admit(&peer) {
+                Ok((registered, identity)) => self.serve(stream, registered, identity, peer.addr.ip(), stop).await,
+                Err((refusal, user)) => {
+                    self.tally.refused(At::Handshake, refusal.word());
+                    tracing::info!(addr = %peer.addr, user, reason = refusal.word(), "connection refused");
+                    self.refuse(stream, refusal, user, stop).await;
+                }
+            }
+        })
+    }
+}
+
+impl Gate {
+    /// Who it is, and whether they are let in; a refusal comes with the name to be used in words.
+    fn admit(self: &Arc<Self>, peer: &Peer) -> Result<(Registered, Identity), (Refusal, String)> {
+        let presented = present(peer)?;
+        let user = presented.identity.user().to_owned();
+        // Registered first, judged afterwards: see `connections`.
+        let registered = self.register.register(presented.fingerprint, &user, presented.not_after);
+        match self.stands_after_handshake(&registered) {
+            Ok(()) => Ok((registered, presented.identity)),
+            Err(refusal) => Err((refusal, user)),
+        }
+    }
+
+    /// The check after the handshake.
+    fn stands_after_handshake(&self, registered: &Registered) -> Result<(), Refusal> {
+        self.register.judge(registered.leash())
+    }
+
+    /// Serves requests until the connection ends or is cut; returns when both sockets are closed.
+    async fn serve(
+        self: Arc<Self>,
+        stream: Stream,
+        registered: Registered,
+        identity: Identity,
+        client: IpAddr,
+        mut stop: Stop,
+    ) {
+        let leash = Arc::clone(registered.leash());
+        let lane = Arc::new(Lane::new(Arc::clone(&self.upstream)));
+        let forwarder = Arc::new(Forwarder {
+            register: Arc::clone(&self.register),
+            leash: Arc::clone(&leash),
+            lane: Arc::clone(&lane),
+            upstream: Arc::clone(&self.upstream),
+            identity,
+            mode: self.mode,
+            client,
+            tally: Arc::clone(&self.tally),
+        });
+        let (no_more, listener) = stop::channel();
+        let service = service_fn(move |request| Arc::clone(&forwarder).answer(request));
+        let mut serving = Box::pin(http1::serve(stream, service, self.http.clone(), listener));
+        let mut is_stopping = false;
+        loop {
+            tokio::select! {
+                // First, so that the API server's side ends before the client is told.
+                biased;
+                () = leash.until_cut() => {
+                    lane.close().await;
+                    no_more.stop();
+                    // Whatever the client reads or does not read.
+                    let _ = tokio::time::timeout(self.cut_time, serving.as_mut()).await;
+                    break;
+                }
+                () = serving.as_mut() => break,
+                () = stop.stopped(), if !is_stopping => {
+                    is_stopping = true;
+                    no_more.stop();
+                }
+            }
+        }
+        drop(serving);
+        lane.close().await;
+        drop(registered);
+    }
+
+    /// Answers whatever is asked with the refusal, once, and closes.
+    async fn refuse(&self, stream: Stream, refusal: Refusal, user: String, stop: Stop) {
+        let failure = Arc::new(refusal.failure(&user));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let failure = Arc::clone(&failure);
+            async move {
+                refuse::drain(request).await;
+                Ok::<_, Infallible>(refuse::response(&failure))
+            }
+        });
+        let limits = http1::Limits { idle_time: self.http.head_time, ..self.http.clone() };
+        http1::serve(stream, service, limits, stop).await;
+    }
+}
+
+/// A certificate that passed the gate of shape.
+struct Presented {
+    fingerprint: Fingerprint,
+    identity: Identity,
+    not_after: Timestamp,
+}
+
+fn present(peer: &Peer) -> Result<Presented, (Refusal, String)> {
+    let Some(leaf) = peer.certificates.first() else {
+        return Err((Refusal::NoCertificate, String::new()));
+    };
+    let refused = |rule: String, user: &str| (Refusal::Misshapen(rule), user.to_owned());
+    shape::check_chain_length(peer.certificates.len()).map_err(|rule| refused(rule.to_string(), NAMELESS))?;
+    let certificate = Certificate::from_der(leaf).map_err(|error| refused(error.to_string(), NAMELESS))?;
+    shape::check(&certificate).map_err(|rule| refused(rule.to_string(), NAMELESS))?;
+    let names = certificate.subject.common_names();
+    let user = names.first().copied().unwrap_or(NAMELESS);
+    let groups = certificate.subject.organizations();
+    if let Some(name) = std::iter::once(&user).chain(&groups).find(|name| is_reserved_by_kubernetes(name)) {
+        let shown: String = name.escape_debug().take(64).collect();
+        return Err(refused(format!("the name \"{shown}\" belongs to Kubernetes itself"), NAMELESS));
+    }
+    let fingerprint = Fingerprint::of(leaf);
+    let identity = Identity::new(user, groups.into_iter().map(str::to_owned), fingerprint);
+    let identity = identity.map_err(|error| refused(error.to_string(), NAMELESS))?;
+    Ok(Presented { fingerprint, identity, not_after: certificate.not_after })
+}
+
+/// What somebody is called whose certificate does not say it plainly.
+const NAMELESS: &str = "(unnamed)";

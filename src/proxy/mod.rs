@@ -1,0 +1,121 @@
+//! The gate in front of one API server: mutual TLS, and the question "does this credential stand?" for every
+//! connection, every request and every live stream.
+//!
+//! It knows a credential by the fingerprint of the certificate that was presented and asks
+//! [`Statuses`] alone; where those come from is not its business.
+//!
+//! Three checks, each in a place of its own, each with a test that fails without it:
+//! * after the handshake, once the connection is registered: `admit::stands_after_handshake`
+//! * on every request: `forward::stands_for_this_request`
+//! * on every change of the answers, for whatever is open: `connections::Register::judge_all`
+//!
+//! Both sides speak HTTP/1.1. A connection of a client has at most one connection to the API server, which carries
+//! nobody else's requests and ends with it.
+//!
+//! Deliberately absent: a cache of any answer, a list of paths that need no credential, following redirects, and a
+//! way to pass a client's word on who it is.
+//!
+//! Read `admit` first (what happens to a connection), then `connections` (who is open; cutting), `forward` (a request),
+//! `headers`, `relay` (bodies), `upstream`, `refuse`, `health`, `settings`.
+
+mod refuse;
+mod connections;
+mod relay;
+mod headers;
+mod upstream;
+mod forward;
+mod admit;
+pub mod health;
+pub mod settings;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::net::listen;
+use crate::net::stop::{self, Stopper};
+use crate::net::tls::{self, ClientAnchors, Serving, TlsError};
+use crate::observe::Metrics;
+use crate::standing::Revision;
+use crate::status::Statuses;
+use crate::world::Clock;
+
+use admit::Gate;
+use connections::Register;
+use refuse::Tally;
+use settings::Settings;
+use upstream::Upstream;
+
+pub use connections::{Enforced, NotEnforced};
+
+/// A running proxy.
+#[derive(Debug)]
+pub struct Proxy {
+    register: Arc<Register>,
+    stopper: Stopper,
+    serving: JoinHandle<()>,
+    watching: JoinHandle<()>,
+}
+
+/// What a proxy stands on.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// The bound listener.
+    pub listener: TcpListener,
+    /// The proxy's own certificate.
+    pub serving: &'a Arc<Serving>,
+    /// The cluster's issuing CAs.
+    pub anchors: &'a Arc<ClientAnchors>,
+    /// The answers.
+    pub statuses: Arc<Statuses>,
+    /// Wall time, which ends what has expired.
+    pub clock: Arc<dyn Clock>,
+    /// Where its counts go.
+    pub metrics: &'a Metrics,
+}
+
+impl Proxy {
+    /// Starts serving on the current runtime.
+    pub fn start(parts: Parts<'_>, settings: Settings) -> Result<Self, TlsError> {
+        let (stopper, stop) = stop::channel();
+        let config =
+            tls::server_config(parts.serving, Some(parts.anchors), settings.versions, Arc::clone(&parts.clock))?;
+        let tally = Arc::new(Tally::new(parts.metrics));
+        let register = Arc::new(Register::new(parts.statuses, parts.clock, Arc::clone(&tally)));
+        let watching = tokio::spawn(Arc::clone(&register).keep_judging(stop.clone()));
+        let gate = Gate {
+            register: Arc::clone(&register),
+            upstream: Arc::new(Upstream::new(&settings.upstream)?),
+            mode: settings.identity,
+            http: settings.http,
+            cut_time: settings.cut_time,
+            tally,
+        };
+        let serving = tokio::spawn(listen::serve(parts.listener, config, Arc::new(gate), settings.listen, stop));
+        Ok(Self { register, stopper, serving, watching })
+    }
+
+    /// Waits until this proxy enforces `revision`: its answers are at that revision or beyond, and every connection
+    /// killed up to then has ended, its tasks joined and its sockets closed on both sides.
+    pub async fn enforced(&self, revision: Revision, deadline: Duration) -> Result<Enforced, NotEnforced> {
+        self.register.enforced(revision, deadline).await
+    }
+
+    /// How many connections are let in at this moment.
+    pub fn connections(&self) -> usize {
+        self.register.count()
+    }
+
+    /// Stops accepting, lets requests in progress end within the listener's grace, and returns once all is closed.
+    pub async fn stop(self) {
+        self.stopper.stop();
+        // An error here means that the task is gone already, which is what is wanted.
+        let _ = self.serving.await;
+        let _ = self.watching.await;
+    }
+}
+
+#[cfg(test)]
+mod tests;
