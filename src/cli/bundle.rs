@@ -14,7 +14,8 @@ pub(super) fn pack(answer: &wire::IssueAnswer, key: Option<&Secret<String>>) -> 
     let chain = format!("{}{}", answer.certificate_pem, answer.issuer_pem);
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     let mut put = |name: &str, content: &str| {
-        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored).unix_permissions(0o600);
+        let options =
+            SimpleFileOptions::default().compression_method(CompressionMethod::Stored).unix_permissions(0o600);
         zip.start_file(name, options).and_then(|()| zip.write_all(content.as_bytes()).map_err(Into::into))
     };
     let packed = put("ca.crt", &answer.ca_pem)

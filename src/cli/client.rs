@@ -41,12 +41,7 @@ impl Client {
     }
 
     /// Speaks to `server`, which must have a certificate of `ca`, with a certificate and its key (all in PEM).
-    pub(super) fn new(
-        server: ServiceUrl,
-        ca: &str,
-        certificate: &str,
-        key: &Secret<String>,
-    ) -> Result<Self, Failure> {
+    pub(super) fn new(server: ServiceUrl, ca: &str, certificate: &str, key: &Secret<String>) -> Result<Self, Failure> {
         let anchors = certificates(ca).map_err(|error| Failure::failed(format!("the CA: {error}")))?;
         let chain = certificates(certificate).map_err(|error| Failure::failed(format!("the certificate: {error}")))?;
         let key = pem::read_private_key(key.expose().as_bytes());
@@ -114,7 +109,8 @@ impl Client {
             let body = body.map_err(|error| lost(&with_sources(error.as_ref())))?.to_bytes();
             Ok::<_, Failure>((head.status, body))
         };
-        let answered = output::with_progress("waiting for the authority …", tokio::time::timeout(within, working)).await;
+        let answered =
+            output::with_progress("waiting for the authority …", tokio::time::timeout(within, working)).await;
         let slow = || unanswered(changes, &format!("no answer within {} s", within.as_secs()));
         match answered.unwrap_or_else(|_| Err(slow())) {
             Ok((status, body)) => read(status, &body, changes),
@@ -139,7 +135,9 @@ impl Client {
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        request.body(Full::new(body)).map_err(|error| Failure::failed(format!("the request cannot be written: {error}")))
+        request
+            .body(Full::new(body))
+            .map_err(|error| Failure::failed(format!("the request cannot be written: {error}")))
     }
 
     async fn connected(&mut self) -> Result<&mut SendRequest<Full<Bytes>>, Failure> {
@@ -156,7 +154,10 @@ impl Client {
                 let (host, port) = (self.server.host(), self.server.port());
                 let stream = dial::connect(host, port, Arc::clone(&self.tls), host, CONNECT).await;
                 let stream = stream.map_err(|error| {
-                    Failure::failed(format!("{}; is the authority running, and is this its address?", explained(&error.to_string())))
+                    Failure::failed(format!(
+                        "{}; is the authority running, and is this its address?",
+                        explained(&error.to_string())
+                    ))
                 })?;
                 let (sender, connection) = handshake(TokioIo::new(stream))
                     .await
@@ -212,7 +213,10 @@ fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, pem::PemErro
 fn read<T: DeserializeOwned>(status: StatusCode, body: &[u8], changes: bool) -> Result<T, Failure> {
     if status.is_success() {
         return serde_json::from_slice(body).map_err(|error| {
-            unanswered(changes, &format!("the authority's answer cannot be read: {error}; is this program as new as it?"))
+            unanswered(
+                changes,
+                &format!("the authority's answer cannot be read: {error}; is this program as new as it?"),
+            )
         });
     }
     match serde_json::from_slice::<wire::Problem>(body) {
@@ -222,7 +226,9 @@ fn read<T: DeserializeOwned>(status: StatusCode, body: &[u8], changes: bool) -> 
             title: status.canonical_reason().unwrap_or("an error").to_owned(),
             status: status.as_u16(),
             code: String::new(),
-            detail: format!("the answer was HTTP {status} without a reason; is this the address of the management API?"),
+            detail: format!(
+                "the answer was HTTP {status} without a reason; is this the address of the management API?"
+            ),
         }))),
     }
 }
@@ -288,7 +294,8 @@ mod tests {
 
     #[test]
     fn a_problem_document_becomes_its_detail() {
-        let body = br#"{"type":"urn:portcullis:problem:x","title":"x","status":403,"code":"x","detail":"wanted admin"}"#;
+        let body =
+            br#"{"type":"urn:portcullis:problem:x","title":"x","status":403,"code":"x","detail":"wanted admin"}"#;
         let failure = read::<wire::Changed>(StatusCode::FORBIDDEN, body, true).unwrap_err();
         assert_eq!(failure.to_string(), "error: wanted admin");
         let failure = read::<wire::Changed>(StatusCode::NOT_FOUND, b"<html>", false).unwrap_err();

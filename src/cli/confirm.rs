@@ -27,7 +27,9 @@ impl Asking {
             Sure { dry_run: true, .. } => Ok(Self::OnlyShow),
             Sure { yes: true, .. } => Ok(Self::Sure),
             _ if terminal => Ok(Self::Person),
-            _ => Err(Failure::usage("this cannot be undone and there is no terminal to ask at; give --yes, or --dry-run to see what it would hit")),
+            _ => Err(Failure::usage(
+                "this cannot be undone and there is no terminal to ask at; give --yes, or --dry-run to see what it would hit",
+            )),
         }
     }
 

@@ -38,9 +38,10 @@ impl Pending {
     pub(super) fn create(path: &Path) -> Result<Self, Failure> {
         check_folder(path)?;
         let file = create_new(path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => {
-                Failure::failed(format!("{} exists already and is not overwritten; choose another name", path.display()))
-            }
+            io::ErrorKind::AlreadyExists => Failure::failed(format!(
+                "{} exists already and is not overwritten; choose another name",
+                path.display()
+            )),
             _ => Failure::failed(format!("cannot make {}: {error}", path.display())),
         })?;
         Ok(Self { target: path.into(), draft: path.into(), file, old: None, settled: false })
@@ -52,7 +53,8 @@ impl Pending {
         check_folder(&target)?;
         let (content, mode) = read_with_mode(&target)?;
         let draft = sibling(&target)?;
-        let file = create_new(&draft).map_err(|error| Failure::failed(format!("cannot make {}: {error}", draft.display())))?;
+        let file =
+            create_new(&draft).map_err(|error| Failure::failed(format!("cannot make {}: {error}", draft.display())))?;
         Ok(Self { target, draft, file, old: Some(Old { content, mode }), settled: false })
     }
 
@@ -93,7 +95,11 @@ impl Pending {
         // From here on the draft may hold the only copy of a key whose certificate exists.
         self.settled = true;
         self.finished(content).map_err(|error| {
-            let kept = if self.old.is_some() { format!("; the new key is in {}", self.draft.display()) } else { String::new() };
+            let kept = if self.old.is_some() {
+                format!("; the new key is in {}", self.draft.display())
+            } else {
+                String::new()
+            };
             Failure::failed(format!("cannot write {}: {error}{kept}", self.target.display()))
         })
     }
@@ -152,7 +158,8 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
 fn read_with_mode(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), Failure> {
     // Without blocking, so that a named pipe cannot hold us.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| unreadable(path, &error))?;
+    let file =
+        OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| unreadable(path, &error))?;
     let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
     if !metadata.is_file() {
         return Err(Failure::failed(format!("wanted a file, found something else at {}", path.display())));
@@ -237,10 +244,9 @@ impl Lock {
         let lock = PathBuf::from(name);
         match create_new(&lock) {
             Ok(_) => Ok(Self(lock)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(io::Error::other(format!(
-                "somebody else is writing it; if nobody is, remove {}",
-                lock.display()
-            ))),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(io::Error::other(format!("somebody else is writing it; if nobody is, remove {}", lock.display())))
+            }
             Err(error) => Err(error),
         }
     }

@@ -73,7 +73,8 @@ pub(super) async fn group(context: &Context, command: Group) -> Result<Exit, Fai
                 }
                 output::aside(&found.table());
             }
-            asking.typed(&output::clean(&format!("This ends every credential that carries the group {}.", args.name)))?;
+            asking
+                .typed(&output::clean(&format!("This ends every credential that carries the group {}.", args.name)))?;
             change(context, &mut client, Method::DELETE, &at(GROUPS, &args.name)).await
         }
     }
@@ -117,12 +118,7 @@ fn groups(args: &EditAgency) -> wire::EditIdentity {
 }
 
 /// Leaving a group or changing the agency ends credentials, so those are shown and asked about.
-async fn edit(
-    context: &Context,
-    kind: &str,
-    args: &EditAgency,
-    body: &wire::EditIdentity,
-) -> Result<Exit, Failure> {
+async fn edit(context: &Context, kind: &str, args: &EditAgency, body: &wire::EditIdentity) -> Result<Exit, Failure> {
     let moves = body.agency.is_some() || body.no_agency;
     let joins = !body.add_groups.is_empty() || body.add_role.is_some();
     let leaves = !body.remove_groups.is_empty();

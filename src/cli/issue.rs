@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 
+use super::args;
 use super::bundle;
 use super::client::Client;
 use super::context::Context;
@@ -11,7 +12,6 @@ use super::exit::{Exit, Failure};
 use super::files::Pending;
 use super::keys::{self, NewKey};
 use super::output::{self, Format};
-use super::args;
 use crate::api::wire;
 use crate::config::profile::Profile;
 use crate::config::url::ServiceUrl;

@@ -97,7 +97,9 @@ pub(super) async fn with_progress<T>(what: &str, future: impl Future<Output = T>
 
 /// The text without what could steer a terminal or reorder what is read.
 pub(super) fn clean(text: &str) -> String {
-    let steers = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let steers = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
 }
 
@@ -177,7 +179,9 @@ impl Sheet {
         }
         if let Some(column) = self.whole.and_then(|column| table.column_mut(column)) {
             column.set_constraint(ColumnConstraint::ContentWidth);
-        } else if self.header.is_empty() && let Some(column) = table.column_mut(0) {
+        } else if self.header.is_empty()
+            && let Some(column) = table.column_mut(0)
+        {
             column.set_constraint(ColumnConstraint::ContentWidth);
         }
         if let Some(last) = table.column_iter_mut().last() {
@@ -214,7 +218,8 @@ mod tests {
     fn a_table_fits_eighty_columns_and_has_no_colours_without_a_terminal() {
         let long = "word ".repeat(40);
         let rows = vec![vec!["a".repeat(40), "ana".to_owned(), "good".to_owned(), long]];
-        let drawn = Sheet::list(&["SERIAL", "ID", "STATE", "MEANING"], "none", rows).keeping_whole(0).drawn(false, false);
+        let drawn =
+            Sheet::list(&["SERIAL", "ID", "STATE", "MEANING"], "none", rows).keeping_whole(0).drawn(false, false);
         assert!(drawn.lines().all(|line| line.chars().count() <= 80), "{drawn}");
         assert!(drawn.contains(&"a".repeat(40)), "{drawn}");
         assert!(!drawn.contains('\u{1b}'));
@@ -235,7 +240,8 @@ mod tests {
 
     #[test]
     fn yaml_keeps_texts_that_look_like_something_else() {
-        let value = serde_json::json!({"items": [{"id": "1e5", "a": "no", "b": "x\n  exec:", "c": "- y", "d": "null"}]});
+        let value =
+            serde_json::json!({"items": [{"id": "1e5", "a": "no", "b": "x\n  exec:", "c": "- y", "d": "null"}]});
         let text = yaml(&value).unwrap();
         let back: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
         assert_eq!(back, value, "{text}");

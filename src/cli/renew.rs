@@ -21,7 +21,8 @@ pub(super) async fn run(context: &Context, args: args::Renew) -> Result<Exit, Fa
     let held = Held::read(&args.file, pending.old().unwrap_or_default())?;
     let (id, management) = holder(&held)?;
     let (server, ca) = where_to(context, &args, &held)?;
-    let key = key_of(&held).ok_or_else(|| Failure::failed("wanted the private key beside the certificate, found none"))?;
+    let key =
+        key_of(&held).ok_or_else(|| Failure::failed("wanted the private key beside the certificate, found none"))?;
     let mut client = Client::new(server, &ca, held.certificate(), &key)?;
     let new = NewKey::make()?;
     pending.keep_key(new.pem())?;
@@ -46,7 +47,8 @@ pub(super) async fn run(context: &Context, args: args::Renew) -> Result<Exit, Fa
 
 /// Whose certificate it is, and whether it is a management certificate (said by its URI, `urn:portcullis:<role>:…`).
 fn holder(held: &Held) -> Result<(String, bool), Failure> {
-    let leaf = Certificate::from_der(&held.leaf()?).map_err(|error| Failure::failed(format!("the certificate: {error}")))?;
+    let leaf =
+        Certificate::from_der(&held.leaf()?).map_err(|error| Failure::failed(format!("the certificate: {error}")))?;
     let id = match leaf.subject.common_names().as_slice() {
         [id] => (*id).to_owned(),
         _ => return Err(Failure::failed("wanted a certificate with one CN, the ID of its holder; found another")),

@@ -170,7 +170,11 @@ impl Shown for RevokePreview {
             ("Certificates", format!("{} standing, {} expired", self.certificates, self.expired)),
             ("Tokens", self.tokens.to_string()),
             ("", sample.join("\n")),
-            ("Afterwards", (if self.can_return { "the holder can get in again unaided; --lock closes that" } else { "" }).to_owned()),
+            (
+                "Afterwards",
+                (if self.can_return { "the holder can get in again unaided; --lock closes that" } else { "" })
+                    .to_owned(),
+            ),
             ("Meaning", self.meaning.clone()),
         ])
     }
@@ -229,7 +233,8 @@ fn proxy(found: &wire::ProxyEnforcement) -> String {
     let after = duration::show(Duration::from_millis(found.after_ms));
     let state = match found.state.as_str() {
         "unconfirmed" => {
-            let bound = found.bound_ms.map(|bound| format!(", at most {} more", duration::show(Duration::from_millis(bound))));
+            let bound =
+                found.bound_ms.map(|bound| format!(", at most {} more", duration::show(Duration::from_millis(bound))));
             format!("unconfirmed{}", bound.unwrap_or_default())
         }
         state => format!("{state} after {after}"),

@@ -40,7 +40,9 @@ pub(super) fn quickstart(args: args::Quickstart) -> Result<quickstart::Settings,
         health: args.health_listen,
     };
     match settings.collision() {
-        Some((one, other)) => Err(Failure::usage(format!("{one} and {other} are the same address; give another to one of them"))),
+        Some((one, other)) => {
+            Err(Failure::usage(format!("{one} and {other} are the same address; give another to one of them")))
+        }
         None => Ok(settings),
     }
 }
@@ -57,7 +59,8 @@ pub(super) fn recover_admin(args: args::RecoverAdmin) -> Result<RecoverAdmin, Fa
 pub(super) fn authority(path: &Path) -> Result<authority::Settings, Failure> {
     let text = files::read(path)?;
     let text = std::str::from_utf8(&text);
-    let text = text.map_err(|_| Failure::failed(format!("wanted UTF-8, found something else in {}", path.display())))?;
+    let text =
+        text.map_err(|_| Failure::failed(format!("wanted UTF-8, found something else in {}", path.display())))?;
     let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };

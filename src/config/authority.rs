@@ -47,7 +47,10 @@ pub struct Limits {
 impl Default for Limits {
     /// Some 20 KiB of memory per TLS connection; the public listener's are shorter and smaller.
     fn default() -> Self {
-        Self { api_connections: NonZeroU32::MIN.saturating_add(511), public_connections: NonZeroU32::MIN.saturating_add(2047) }
+        Self {
+            api_connections: NonZeroU32::MIN.saturating_add(511),
+            public_connections: NonZeroU32::MIN.saturating_add(2047),
+        }
     }
 }
 
@@ -123,7 +126,9 @@ impl Listen {
         for (at, (name, address)) in named.iter().enumerate() {
             let earlier = named.iter().take(at).find(|(_, other)| other.is_some() && other == address);
             if let (Some(address), Some((other, _))) = (address, earlier) {
-                source.mistake(format!("listen.{name}: wanted another address than listen.{other}, found {address} for both"));
+                source.mistake(format!(
+                    "listen.{name}: wanted another address than listen.{other}, found {address} for both"
+                ));
             }
         }
         found

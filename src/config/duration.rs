@@ -63,7 +63,8 @@ mod tests {
 
     #[test]
     fn lengths_are_read_as_people_write_them() {
-        for (text, seconds) in [("30d", 2_592_000), ("1h30m", 5_400), ("1y", 31_536_000), ("0s", 0), ("2w", 1_209_600)] {
+        for (text, seconds) in [("30d", 2_592_000), ("1h30m", 5_400), ("1y", 31_536_000), ("0s", 0), ("2w", 1_209_600)]
+        {
             assert_eq!(parse(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         assert_eq!(parse("250ms"), Ok(Duration::from_millis(250)));
@@ -71,7 +72,9 @@ mod tests {
 
     #[test]
     fn what_is_no_length_is_refused_with_examples() {
-        for text in ["", "30", "d", "-1d", "1 d", "3.5h", "99999999999999999999d", "1fortnight", "18446744073709551615y"] {
+        for text in
+            ["", "30", "d", "-1d", "1 d", "3.5h", "99999999999999999999d", "1fortnight", "18446744073709551615y"]
+        {
             assert!(parse(text).is_err(), "{text}");
         }
         assert!(parse("soon").unwrap_err().to_string().contains("30d"));

@@ -97,15 +97,20 @@ impl Profile {
                 return Err(format!("{name}: wanted certificates in PEM"));
             }
         }
-        if !key.expose().contains("PRIVATE KEY-----") {
-            return Err("key: wanted a private key in PEM".to_owned());
+        if !key.expose().contains("-----BEGIN PRIVATE KEY-----") {
+            return Err("key: wanted a private key in PEM (PKCS #8)".to_owned());
         }
         Ok(Self { server, ca: raw.ca, certificate: raw.certificate, key })
     }
 
     /// The profile as [`Profile::from_toml`] reads it; holds the key, so it belongs into a file of mode 0600.
     pub fn to_toml(&self) -> Secret<String> {
-        let block = |text: &str| format!("'''\n{}\n'''", text.trim_end());
+        // PEM needs no escapes; what is none of it gets them, so that nothing can end the text early.
+        let plain = |c: char| c == '\n' || (' '..='~').contains(&c) && c != '\'';
+        let block = |text: &str| match text.chars().all(plain) {
+            true => format!("'''\n{}\n'''", text.trim_end()),
+            false => toml::Value::String(text.to_owned()).to_string(),
+        };
         Secret::new(format!(
             "# A profile of portcullis: whoever can read this file can use it.\nserver = \"{}\"\nca = {}\ncertificate = {}\nkey = {}\n",
             self.server,

@@ -110,7 +110,8 @@ pub fn read(
     if listen.is_some() && listen == health {
         source.mistake("listen.health: wanted another address than listen.proxy, found the same for both");
     }
-    let oldest_tls = choice(&mut source, "listen", "oldest_tls", &[("1.3", OldestTls::Tls13), ("1.2", OldestTls::Tls12)]);
+    let oldest_tls =
+        choice(&mut source, "listen", "oldest_tls", &[("1.3", OldestTls::Tls13), ("1.2", OldestTls::Tls12)]);
     let cluster = source.text("cluster", "name", str::parse::<ClusterName>);
     if !source.has("cluster", "name") {
         source.mistake("cluster.name: wanted the name of the cluster as in `portcullis cluster list`, found nothing");
@@ -136,7 +137,8 @@ impl Upstream {
     fn read(source: &mut Source) -> Option<Self> {
         let url = source.text("upstream", "url", ServiceUrl::https);
         if !source.has("upstream", "url") {
-            source.mistake("upstream.url: wanted the API server's address, such as https://10.0.0.1:6443, found nothing");
+            source
+                .mistake("upstream.url: wanted the API server's address, such as https://10.0.0.1:6443, found nothing");
         }
         let ca = source.path("upstream", "ca");
         if !source.has("upstream", "ca") {
@@ -148,7 +150,9 @@ impl Upstream {
         let has = |key| source.has("upstream", key);
         let credential = match (has("token_file"), has("certificate"), has("key")) {
             (true, false, false) => token.map(Credential::Token),
-            (false, true, true) => certificate.zip(key).map(|(certificate, key)| Credential::Certificate { certificate, key }),
+            (false, true, true) => {
+                certificate.zip(key).map(|(certificate, key)| Credential::Certificate { certificate, key })
+            }
             (false, false, false) => {
                 source.mistake("upstream: wanted token_file, or certificate and key, found none of them");
                 None

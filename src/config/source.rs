@@ -49,13 +49,7 @@ impl Source {
         })?;
         let ours = |(name, _): &(String, String)| name.starts_with(PREFIX) && !is_set_by_kubernetes(name);
         let environment = environment.into_iter().filter(ours).filter(|(name, _)| !FOREIGN.contains(&name.as_str()));
-        Ok(Self {
-            file: file.into(),
-            tables,
-            environment: environment.collect(),
-            known: Vec::new(),
-            lines: Vec::new(),
-        })
+        Ok(Self { file: file.into(), tables, environment: environment.collect(), known: Vec::new(), lines: Vec::new() })
     }
 
     /// A text, checked by `parse`, whose error says what was wanted and found.
@@ -74,7 +68,12 @@ impl Source {
     }
 
     /// A whole number in a range.
-    pub fn number(&mut self, table: &'static str, key: &'static str, range: std::ops::RangeInclusive<i64>) -> Option<u64> {
+    pub fn number(
+        &mut self,
+        table: &'static str,
+        key: &'static str,
+        range: std::ops::RangeInclusive<i64>,
+    ) -> Option<u64> {
         let (value, place) = self.find(table, key)?;
         let number = match &value {
             Value::Integer(number) => Some(*number),
@@ -85,7 +84,8 @@ impl Source {
             Some(number) => Some(number),
             None => {
                 let (least, most) = (range.start(), range.end());
-                self.lines.push(format!("{place}: wanted a number from {least} to {most}, found {}", described(&value)));
+                self.lines
+                    .push(format!("{place}: wanted a number from {least} to {most}, found {}", described(&value)));
                 None
             }
         }
@@ -257,7 +257,12 @@ mod tests {
 
     #[test]
     fn variables_that_kubernetes_sets_for_a_service_are_no_mistake() {
-        let set = ["PORTCULLIS_SERVICE_HOST", "PORTCULLIS_PORT", "PORTCULLIS_PORT_7443_TCP_ADDR", "PORTCULLIS_PROXY_SERVICE_PORT_TLS"];
+        let set = [
+            "PORTCULLIS_SERVICE_HOST",
+            "PORTCULLIS_PORT",
+            "PORTCULLIS_PORT_7443_TCP_ADDR",
+            "PORTCULLIS_PROXY_SERVICE_PORT_TLS",
+        ];
         let set: Vec<_> = set.iter().map(|name| (*name, "tcp://10.0.0.1:7443")).collect();
         assert_eq!(source("", &set).finish(), Ok(()));
     }

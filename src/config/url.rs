@@ -108,7 +108,17 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused_and_a_password_is_not_repeated() {
-        for text in ["", "host:1", "http://a", "https://", "https://a/b", "https://a?b", "ftp://a", "https://a:0", "https://a:x"] {
+        for text in [
+            "",
+            "host:1",
+            "http://a",
+            "https://",
+            "https://a/b",
+            "https://a?b",
+            "ftp://a",
+            "https://a:0",
+            "https://a:x",
+        ] {
             assert!(ServiceUrl::https(text).is_err(), "{text}");
         }
         assert!(!ServiceUrl::https("https://me:hunter2@a").unwrap_err().contains("hunter2"));

@@ -116,19 +116,22 @@ impl Document {
         let user = match self.entries("users") {
             [only] => only,
             [] => return Err("wanted a user in the kubeconfig, found none".to_owned()),
-            several => several.iter().find(|entry| entry.name().is_some() && entry.name() == named("user")).ok_or(
-                "wanted one user in the kubeconfig, or a current-context that names one, found several users",
-            )?,
+            several => several
+                .iter()
+                .find(|entry| entry.name().is_some() && entry.name() == named("user"))
+                .ok_or("wanted one user in the kubeconfig, or a current-context that names one, found several users")?,
         };
         let name = user.name().unwrap_or_default().to_owned();
         let cluster = self.entries("clusters").iter().find(|entry| entry.name() == named("cluster"));
-        let ca = cluster.and_then(|entry| entry.get("cluster")).and_then(|inner| data(inner, "certificate-authority-data"));
+        let ca =
+            cluster.and_then(|entry| entry.get("cluster")).and_then(|inner| data(inner, "certificate-authority-data"));
         let inner = user.get("user");
-        let certificate = inner.and_then(|inner| data(inner, "client-certificate-data")).ok_or_else(|| {
-            match inner.and_then(|inner| inner.get("client-certificate")).and_then(Node::text) {
-                Some(file) => format!("the user {name} has its certificate in another file: name that one, {file}"),
-                None => format!("wanted client-certificate-data of the user {name}, found none"),
-            }
+        let certificate = inner.and_then(|inner| data(inner, "client-certificate-data")).ok_or_else(|| match inner
+            .and_then(|inner| inner.get("client-certificate"))
+            .and_then(Node::text)
+        {
+            Some(file) => format!("the user {name} has its certificate in another file: name that one, {file}"),
+            None => format!("wanted client-certificate-data of the user {name}, found none"),
         })?;
         let key = inner.and_then(|inner| data(inner, "client-key-data")).map(Secret::new);
         Ok(Credential { user: name, certificate, key, ca })

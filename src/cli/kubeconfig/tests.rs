@@ -43,7 +43,7 @@ users:
     user:
       exec:
         apiVersion: client.authentication.k8s.io/v1
-        args: [- x, \"--y\"]
+        args: [-x, \"--y\"]
         command: login
 contexts:
   - context:
@@ -100,7 +100,10 @@ fn what_kubectl_writes_is_merged_into() {
     let theirs = "apiVersion: v1\nclusters:\n- cluster:\n    server: https://a\n  name: a\ncontexts: null\ncurrent-context: \"\"\nkind: Config\nusers: []\n";
     let (text, merged) = merged_into(theirs, OURS);
     assert!(!merged.rewritten);
-    assert!(text.starts_with("apiVersion: v1\nclusters:\n- cluster:\n    server: https://a\n  name: a\n- name: prod\n"), "{text}");
+    assert!(
+        text.starts_with("apiVersion: v1\nclusters:\n- cluster:\n    server: https://a\n  name: a\n- name: prod\n"),
+        "{text}"
+    );
     assert!(text.contains("\ncontexts:\n- name: ana@prod\n"), "{text}");
 }
 
@@ -127,7 +130,9 @@ fn sections_that_are_missing_are_added() {
 
 #[test]
 fn what_is_no_kubeconfig_is_refused_without_repeating_it() {
-    for text in ["kind: Secret\npassword: hunter2\n", "- hunter2\n", "hunter2: [", "clusters: hunter2\n", "a: 1\na: hunter2\n"] {
+    for text in
+        ["kind: Secret\npassword: hunter2\n", "- hunter2\n", "hunter2: [", "clusters: hunter2\n", "a: 1\na: hunter2\n"]
+    {
         let error = Document::read(text.as_bytes()).err();
         assert!(error.as_ref().is_some_and(|error| !error.contains("hunter2")), "{text}: {error:?}");
     }

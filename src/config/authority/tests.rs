@@ -61,7 +61,9 @@ fn the_environment_wins_and_is_named_when_wrong() {
     let lines = read_with(SMALLEST, &[("PORTCULLIS_LISTEN_API", "here")]).unwrap_err().lines;
     assert_eq!(
         lines,
-        ["listen.api (from PORTCULLIS_LISTEN_API): wanted an IP address and a port such as 127.0.0.1:7443, found \"here\""]
+        [
+            "listen.api (from PORTCULLIS_LISTEN_API): wanted an IP address and a port such as 127.0.0.1:7443, found \"here\""
+        ]
     );
 }
 
@@ -69,10 +71,7 @@ fn the_environment_wins_and_is_named_when_wrong() {
 fn two_listeners_on_one_address_are_a_mistake() {
     let text = format!("{SMALLEST}[listen]\nhealth = '127.0.0.1:7080'\n");
     let lines = read_with(&text, &[]).unwrap_err().lines;
-    assert_eq!(
-        lines,
-        ["listen.health: wanted another address than listen.public, found 127.0.0.1:7080 for both"]
-    );
+    assert_eq!(lines, ["listen.health: wanted another address than listen.public, found 127.0.0.1:7080 for both"]);
 }
 
 #[test]

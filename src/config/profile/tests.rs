@@ -43,7 +43,9 @@ fn a_missing_profile_says_how_to_get_one() {
 #[test]
 fn an_unknown_or_damaged_key_is_refused_without_showing_the_private_key() {
     let text = profile().to_toml();
-    for (from, to) in [("server =", "serve ="), ("key = '''", "key = ''"), ("https://", "http://"), ("BEGIN PRIV", "BEGIN")] {
+    for (from, to) in
+        [("server =", "serve ="), ("key = '''", "key = ''"), ("https://", "http://"), ("BEGIN PRIV", "BEGIN")]
+    {
         let error = Profile::from_toml(&text.expose().replace(from, to)).err();
         assert!(error.as_ref().is_some_and(|error| !error.contains("Ag==")), "{to}: {error:?}");
     }
@@ -60,4 +62,12 @@ fn names_stay_in_the_folder_of_profiles() {
         assert!(matches!(Profile::locate(name, None, home), Err(NoProfile::Name(_))), "{name:?}");
     }
     assert!(matches!(Profile::locate("work", None, None), Err(NoProfile::NoHome)));
+}
+
+#[test]
+fn nothing_in_a_certificate_can_add_a_line_to_the_profile() {
+    let ca = format!("{}'''\nserver = 'https://evil'\n\"\"\"\r", profile().ca);
+    let profile = Profile { ca, ..profile() };
+    let read = Profile::from_toml(profile.to_toml().expose()).unwrap();
+    assert_eq!((read.server, read.ca), (profile.server, profile.ca));
 }
