@@ -27,8 +27,8 @@ pub(super) struct Cli {
     /// How results are printed.
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT")]
     pub(super) output: Option<Format>,
-    /// The profile to use: a name in ~/.config/portcullis/profiles, or a path.
-    #[arg(long, global = true, env = "PORTCULLIS_PROFILE", value_name = "NAME|FILE")]
+    /// The profile to use: a name in ~/.config/portcullis/profiles, or a path [env: PORTCULLIS_PROFILE].
+    #[arg(long, global = true, env = "PORTCULLIS_PROFILE", hide_env = true, value_name = "NAME|FILE")]
     pub(super) profile: Option<String>,
     #[command(subcommand)]
     pub(super) command: Command,
@@ -206,10 +206,14 @@ FILE is a kubeconfig, a profile, or PEM with a certificate and its key. It authe
 Its key is made anew, FILE is replaced at once, and what it was stays in FILE.backup-1, -2, …
 
 Examples:  portcullis renew ana.kubeconfig --server https://authority.example.com:7443
+           portcullis renew ~/.kube/config --context ana@prod
            portcullis renew ~/.config/portcullis/profiles/default.toml")]
 pub(super) struct Renew {
     /// A kubeconfig, a profile, or PEM with a certificate and its key.
     pub(super) file: PathBuf,
+    /// The context in the kubeconfig whose user is renewed; by default the current one.
+    #[arg(long, value_name = "NAME")]
+    pub(super) context: Option<String>,
     /// The address of the management API; by default the profile's.
     #[arg(long, value_name = "URL", value_parser = ServiceUrl::https)]
     pub(super) server: Option<ServiceUrl>,

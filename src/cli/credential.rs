@@ -29,8 +29,8 @@ pub(super) enum Held {
 }
 
 impl Held {
-    /// Finds out what a file holds.
-    pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<Self, Failure> {
+    /// Finds out what a file holds; `context` chooses within a kubeconfig.
+    pub(super) fn read(path: &Path, bytes: &[u8], context: Option<&str>) -> Result<Self, Failure> {
         let wrong = |error: String| Failure::failed(format!("{}: {error}", path.display()));
         if let Some(profile) = std::str::from_utf8(bytes).ok().and_then(|text| Profile::from_toml(text).ok()) {
             return Ok(Self::Profile(profile));
@@ -41,7 +41,7 @@ impl Held {
         let document = Document::read(bytes).map_err(|_| {
             wrong("wanted a certificate in PEM, a kubeconfig or a profile, found something else".to_owned())
         })?;
-        let credential = document.credential().map_err(wrong)?;
+        let credential = document.credential(context).map_err(wrong)?;
         Ok(Self::Kubeconfig(Box::new(document), credential))
     }
 
@@ -75,7 +75,7 @@ pub(super) fn named(text: &str) -> Result<String, Failure> {
             "wanted a serial number of 40 hex digits, X509SHA256=…, or a file that is there, found {text:?}"
         )));
     }
-    let held = Held::read(path, &files::read(path)?)?;
+    let held = Held::read(path, &files::read(path)?, None)?;
     Ok(Fingerprint::of(&held.leaf()?).to_string())
 }
 

@@ -94,3 +94,6 @@ fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = runtime.map_err(|error| Failure::failed(format!("cannot start: {error}")))?;
     Ok(runtime.block_on(future))
 }
+
+#[cfg(test)]
+mod tests;

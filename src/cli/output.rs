@@ -11,14 +11,15 @@ use super::exit::Failure;
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
-    /// For people.
+    // Comments, not documentation: that would put four lines into every help text.
+    // For people.
     #[default]
     Table,
-    /// The API's own bodies; lists are {"items": […]}.
+    // The API's own bodies; lists are {"items": […]}.
     Json,
-    /// The same as YAML.
+    // The same.
     Yaml,
-    /// IDs only, one per line.
+    // IDs only, one per line.
     Name,
 }
 
@@ -174,8 +175,10 @@ impl Sheet {
         for row in &self.rows {
             table.add_row(row.iter().map(|text| coloured(&clean_lines(text), colours)));
         }
+        // A serial number leaves little of 80 columns.
+        let gap = if self.whole.is_some() { 1 } else { 2 };
         for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
+            column.set_padding((0, gap));
         }
         if let Some(column) = self.whole.and_then(|column| table.column_mut(column)) {
             column.set_constraint(ColumnConstraint::ContentWidth);

@@ -18,7 +18,7 @@ use crate::x509::extensions::SubjectAltName;
 
 pub(super) async fn run(context: &Context, args: args::Renew) -> Result<Exit, Failure> {
     let mut pending = Pending::replace(&args.file)?;
-    let held = Held::read(&args.file, pending.old().unwrap_or_default())?;
+    let held = Held::read(&args.file, pending.old().unwrap_or_default(), args.context.as_deref())?;
     let (id, management) = holder(&held)?;
     let (server, ca) = where_to(context, &args, &held)?;
     let key =

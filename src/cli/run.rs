@@ -1,7 +1,7 @@
 //! The commands that are servers, or work on an authority's own files.
 
 use super::exit::{Exit, Failure};
-use super::settings::{Init, RecoverAdmin};
+use crate::config::host::{Init, RecoverAdmin};
 use crate::config::{authority, quickstart};
 
 pub(super) fn quickstart(settings: quickstart::Settings) -> Result<Exit, Failure> {

@@ -1,34 +1,12 @@
 //! From what was typed to what the server programs run with.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::args;
 use super::exit::Failure;
 use super::files;
+use crate::config::host::{Init, RecoverAdmin};
 use crate::config::{authority, quickstart};
-use crate::ident::IdentityId;
-
-/// What `portcullis init` does.
-#[derive(Debug)]
-pub(super) struct Init {
-    /// The authority's settings.
-    pub(super) authority: authority::Settings,
-    /// The first admin.
-    pub(super) admin: IdentityId,
-    /// Where the admin's profile goes; a new file.
-    pub(super) profile: PathBuf,
-}
-
-/// What `portcullis recover admin` does.
-#[derive(Debug)]
-pub(super) struct RecoverAdmin {
-    /// The authority's settings.
-    pub(super) authority: authority::Settings,
-    /// The admin.
-    pub(super) admin: IdentityId,
-    /// Where the profile goes; a new file.
-    pub(super) profile: PathBuf,
-}
 
 pub(super) fn quickstart(args: args::Quickstart) -> Result<quickstart::Settings, Failure> {
     let settings = quickstart::Settings {

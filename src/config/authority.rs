@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use super::log;
+use super::passphrase::Passphrase;
 use super::source::{Mistakes, Source};
 use super::url::ServiceUrl;
 
@@ -27,8 +28,8 @@ pub struct Settings {
     pub store_dir: PathBuf,
     /// The folder of the CA keys and certificates.
     pub ca_dir: PathBuf,
-    /// The file with the passphrase of the CA keys.
-    pub passphrase_file: PathBuf,
+    /// Where the passphrase of the CA keys is.
+    pub passphrase: Passphrase,
     /// How to log.
     pub log: log::Settings,
     /// How much at once.
@@ -67,7 +68,7 @@ pub fn read(
     let credential = environment
         .iter()
         .find(|(name, folder)| name == "CREDENTIALS_DIRECTORY" && !folder.is_empty())
-        .map(|(_, folder)| Path::new(folder).join("passphrase"));
+        .map(|(_, folder)| Passphrase { file: Path::new(folder).join("passphrase"), by_systemd: true });
     let mut source = Source::new(file, text, environment)?;
     let listen = Listen::read(&mut source);
     let api_url = source.text("api", "url", ServiceUrl::https);
@@ -81,8 +82,9 @@ pub fn read(
     let crl_dir = source.path("public", "crl_dir").unwrap_or_else(|| library("crl"));
     let store_dir = source.path("store", "dir").unwrap_or_else(|| library("store"));
     let ca_dir = source.path("ca", "dir").unwrap_or_else(|| library("ca"));
-    let passphrase_file = source.path("ca", "passphrase_file").or(credential);
-    if passphrase_file.is_none() {
+    let passphrase = source.path("ca", "passphrase_file").map(|file| Passphrase { file, by_systemd: false });
+    let passphrase = if source.has("ca", "passphrase_file") { passphrase } else { credential };
+    if passphrase.is_none() && !source.has("ca", "passphrase_file") {
         source.mistake(
             "ca.passphrase_file: wanted the file with the passphrase of the CA keys, or systemd's LoadCredential=passphrase:…, found neither",
         );
@@ -93,9 +95,9 @@ pub fn read(
     let log = log::Settings::read(&mut source);
     let limits = Limits::read(&mut source);
     source.finish()?;
-    let all = listen.api.zip(listen.public).zip(api_url).zip(public_url).zip(passphrase_file);
+    let all = listen.api.zip(listen.public).zip(api_url).zip(public_url).zip(passphrase);
     #[expect(clippy::expect_used, reason = "each is absent only beside a mistake, which `finish` has returned")]
-    let ((((api, public), api_url), public_url), passphrase_file) = all.expect("no mistakes");
+    let ((((api, public), api_url), public_url), passphrase) = all.expect("no mistakes");
     Ok(Settings {
         api,
         public,
@@ -105,7 +107,7 @@ pub fn read(
         crl_dir,
         store_dir,
         ca_dir,
-        passphrase_file,
+        passphrase,
         log,
         limits,
     })

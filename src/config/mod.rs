@@ -7,7 +7,9 @@
 
 pub mod authority;
 pub mod duration;
+pub mod host;
 pub mod log;
+pub mod passphrase;
 pub mod profile;
 pub mod proxy;
 pub mod quickstart;

@@ -104,22 +104,25 @@ impl Document {
         Ok(merged)
     }
 
-    /// The credential in it: the only user's, or that of the current context.
-    pub(in crate::cli) fn credential(&self) -> Result<Credential, String> {
-        let current = self.value.get("current-context").and_then(Node::text);
+    /// The credential in it: that of the context `chosen`, otherwise the only user's or the current context's.
+    pub(in crate::cli) fn credential(&self, chosen: Option<&str>) -> Result<Credential, String> {
+        let current = chosen.or_else(|| self.value.get("current-context").and_then(Node::text));
         let context = match self.entries("contexts") {
-            [only] => Some(only),
+            [only] if chosen.is_none() => Some(only),
             several => several.iter().find(|entry| entry.name().is_some() && entry.name() == current),
         };
+        if let Some(chosen) = chosen.filter(|_| context.is_none()) {
+            return Err(format!("wanted the context {chosen} in the kubeconfig, found none of that name"));
+        }
         let context = context.and_then(|entry| entry.get("context"));
         let named = |kind: &str| context.and_then(|context| context.get(kind)).and_then(Node::text);
         let user = match self.entries("users") {
-            [only] => only,
+            [only] if chosen.is_none() => only,
             [] => return Err("wanted a user in the kubeconfig, found none".to_owned()),
             several => several
                 .iter()
                 .find(|entry| entry.name().is_some() && entry.name() == named("user"))
-                .ok_or("wanted one user in the kubeconfig, or a current-context that names one, found several users")?,
+                .ok_or("wanted one user in the kubeconfig, or a current-context that names one, found several users; choose with --context NAME")?,
         };
         let name = user.name().unwrap_or_default().to_owned();
         let cluster = self.entries("clusters").iter().find(|entry| entry.name() == named("cluster"));

@@ -124,7 +124,7 @@ fn sections_that_are_missing_are_added() {
     for theirs in ["apiVersion: v1\nkind: Config", "kind: Config\nusers:\n", "# nothing\nkind: Config\n\n"] {
         let (text, merged) = merged_into(theirs, OURS);
         assert!(!merged.rewritten, "{text}");
-        assert_eq!(read(&text).credential().unwrap().user, "ana@prod");
+        assert_eq!(read(&text).credential(None).unwrap().user, "ana@prod");
     }
 }
 
@@ -140,18 +140,20 @@ fn what_is_no_kubeconfig_is_refused_without_repeating_it() {
 
 #[test]
 fn the_credential_is_the_only_users_or_the_current_contexts() {
-    let credential = read(OURS).credential().unwrap();
+    let credential = read(OURS).credential(None).unwrap();
     assert_eq!((credential.user.as_str(), credential.certificate.as_str()), ("ana@prod", "new"));
     assert_eq!(credential.key.unwrap().expose(), "newkey");
     assert_eq!(credential.ca.as_deref(), Some("ca"));
     let (both, _) = merged_into(THEIRS, OURS);
-    assert!(read(&both).credential().is_err_and(|error| error.contains("me")));
+    assert!(read(&both).credential(None).is_err_and(|error| error.contains("me")));
+    assert_eq!(read(&both).credential(Some("ana@prod")).unwrap().user, "ana@prod");
+    assert!(read(&both).credential(Some("gone")).is_err_and(|error| error.contains("gone")));
     let ours = both.replace("current-context: home", "current-context: ana@prod");
-    assert_eq!(read(&ours).credential().unwrap().user, "ana@prod");
+    assert_eq!(read(&ours).credential(None).unwrap().user, "ana@prod");
     let none = both.replace("current-context: home", "current-context: gone");
-    assert!(read(&none).credential().is_err_and(|error| error.contains("current-context")));
+    assert!(read(&none).credential(None).is_err_and(|error| error.contains("current-context")));
     let elsewhere = OURS.replace("client-certificate-data: bmV3", "client-certificate: /a/b.crt");
-    assert!(read(&elsewhere).credential().is_err_and(|error| error.contains("/a/b.crt")));
+    assert!(read(&elsewhere).credential(None).is_err_and(|error| error.contains("/a/b.crt")));
 }
 
 #[test]

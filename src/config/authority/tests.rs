@@ -13,7 +13,7 @@ fn little_has_to_be_said() {
     assert_eq!(settings.api_url.to_string(), "https://127.0.0.1:7443");
     assert_eq!(settings.public.port(), 7080);
     assert_eq!(settings.store_dir, Path::new("/var/lib/portcullis/store"));
-    assert_eq!(settings.passphrase_file, Path::new("/etc/portcullis/passphrase"));
+    assert_eq!(settings.passphrase.file, Path::new("/etc/portcullis/passphrase"));
 }
 
 #[test]
@@ -49,9 +49,9 @@ fn every_mistake_is_told_at_once() {
 #[test]
 fn the_passphrase_may_come_from_systemd() {
     let settings = read_with("[public]\nurl = 'http://a'\n", &[("CREDENTIALS_DIRECTORY", "/run/credentials/p")]);
-    assert_eq!(settings.unwrap().passphrase_file, Path::new("/run/credentials/p/passphrase"));
+    assert_eq!(settings.unwrap().passphrase.file, Path::new("/run/credentials/p/passphrase"));
     let settings = read_with(SMALLEST, &[("CREDENTIALS_DIRECTORY", "/run/credentials/p")]);
-    assert_eq!(settings.unwrap().passphrase_file, Path::new("/etc/portcullis/passphrase"));
+    assert_eq!(settings.unwrap().passphrase.file, Path::new("/etc/portcullis/passphrase"));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn the_example_states_the_defaults() {
     let smallest = format!(
         "[public]\nurl = '{}'\n[ca]\npassphrase_file = '{}'\n[api]\nurl = '{}'\n",
         settings.public_url,
-        settings.passphrase_file.display(),
+        settings.passphrase.file.display(),
         settings.api_url
     );
     assert_eq!(settings, read_with(&smallest, &[]).unwrap());
