@@ -10,8 +10,12 @@ use clap_complete::Shell;
 use super::output::Format;
 use crate::config::duration;
 use crate::config::url::ServiceUrl;
-use crate::ident::{ClusterName, GroupName, IdentityId};
+use crate::ident::{ClusterName, IdentityId};
 use crate::x509::reason::Reason;
+pub(super) use identities::{
+    AddAgency, AddCluster, AddUser, Agency, Cluster, ClusterArg, Delete, DeleteGroup, EditAgency, EditUser, Group,
+    GroupArg, Id, Lock, User,
+};
 
 /// Issues Kubernetes user certificates, and stops them the moment they are revoked.
 #[derive(Debug, Parser)]
@@ -305,191 +309,6 @@ pub(super) struct Status {
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum User {
-    /// Add a user.
-    #[command(after_help = "Example:  portcullis user add ana --group developers --agency contractor")]
-    Add(AddUser),
-    /// List users.
-    List,
-    /// Show a user.
-    Show(Id),
-    /// Change a user's groups, agency or roles.
-    #[command(after_help = "\
-Leaving a group ends what carries it; joining, leaving or changing an agency ends all that the user holds.
-
-Example:  portcullis user edit ana --add-group admins --remove-group developers")]
-    Edit(EditUser),
-    /// Delete a user and end everything they hold.
-    Delete(Delete),
-    /// Stop everything the user holds until it is unlocked.
-    Lock(Lock),
-    /// Undo a lock.
-    Unlock(Lock),
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Agency {
-    /// Add an agency.
-    Add(AddAgency),
-    /// List agencies.
-    List,
-    /// Show an agency and its members.
-    Show(Id),
-    /// Change an agency's groups.
-    Edit(EditAgency),
-    /// Delete an agency and end everything held under it.
-    Delete(Delete),
-    /// Stop the agency and its members until it is unlocked.
-    Lock(Lock),
-    /// Undo a lock.
-    Unlock(Lock),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Id {
-    /// The ID.
-    pub(super) id: String,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct AddUser {
-    /// The ID.
-    pub(super) id: IdentityId,
-    /// A group to be in; may be repeated.
-    #[arg(long = "group", value_name = "GROUP")]
-    pub(super) groups: Vec<GroupName>,
-    /// The agency to be in.
-    #[arg(long, value_name = "ID")]
-    pub(super) agency: Option<IdentityId>,
-    /// A role at the authority: admin.
-    #[arg(long)]
-    pub(super) role: Option<String>,
-    /// Use an ID that was deleted before.
-    #[arg(long)]
-    pub(super) reuse: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct AddAgency {
-    /// The ID.
-    pub(super) id: IdentityId,
-    /// A group that its own credentials carry; may be repeated.
-    #[arg(long = "group", value_name = "GROUP")]
-    pub(super) groups: Vec<GroupName>,
-    /// Use an ID that was deleted before.
-    #[arg(long)]
-    pub(super) reuse: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct EditUser {
-    #[command(flatten)]
-    pub(super) groups: EditAgency,
-    /// The agency to move to.
-    #[arg(long, value_name = "ID", conflicts_with = "no_agency")]
-    pub(super) agency: Option<IdentityId>,
-    /// Leave the agency.
-    #[arg(long)]
-    pub(super) no_agency: bool,
-    /// A role to grant: admin.
-    #[arg(long, value_name = "ROLE")]
-    pub(super) add_role: Option<String>,
-    /// A role to withdraw.
-    #[arg(long, value_name = "ROLE")]
-    pub(super) remove_role: Option<String>,
-    /// Even the last admin.
-    #[arg(long)]
-    pub(super) force: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct EditAgency {
-    /// The ID.
-    pub(super) id: String,
-    /// A group to join; may be repeated.
-    #[arg(long = "add-group", value_name = "GROUP")]
-    pub(super) add_groups: Vec<GroupName>,
-    /// A group to leave; may be repeated.
-    #[arg(long = "remove-group", value_name = "GROUP")]
-    pub(super) remove_groups: Vec<String>,
-    #[command(flatten)]
-    pub(super) sure: Sure,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Delete {
-    /// The ID.
-    pub(super) id: String,
-    /// Even the last admin.
-    #[arg(long)]
-    pub(super) force: bool,
-    #[command(flatten)]
-    pub(super) sure: Sure,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Lock {
-    /// The ID.
-    pub(super) id: String,
-    /// On this cluster only.
-    #[arg(long, value_name = "NAME")]
-    pub(super) cluster: Option<ClusterName>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Group {
-    /// List groups.
-    List,
-    /// Show a group and who is in it.
-    Show(GroupArg),
-    /// Delete a group and end what carries it.
-    Delete(DeleteGroup),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct GroupArg {
-    /// The group.
-    pub(super) name: String,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct DeleteGroup {
-    /// The group.
-    pub(super) name: String,
-    #[command(flatten)]
-    pub(super) sure: Sure,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Cluster {
-    /// Add a cluster.
-    #[command(after_help = "Example:  portcullis cluster add prod --server https://prod.example.com:7444")]
-    Add(AddCluster),
-    /// List clusters.
-    List,
-    /// Show a cluster and its issuing CAs.
-    Show(ClusterArg),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct AddCluster {
-    /// The name: a DNS label of at most 40 characters.
-    pub(super) name: ClusterName,
-    /// The address of its proxy.
-    #[arg(long, value_name = "URL", value_parser = ServiceUrl::https)]
-    pub(super) server: ServiceUrl,
-    /// A further name of its proxy; may be repeated.
-    #[arg(long = "name", value_name = "DNS", id = "names")]
-    pub(super) names: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ClusterArg {
-    /// The name.
-    pub(super) name: ClusterName,
-}
-
-#[derive(Debug, Subcommand)]
 pub(super) enum Cert {
     /// List certificates.
     #[command(after_help = "Example:  portcullis cert list --expiring 7d -o name")]
@@ -520,5 +339,6 @@ pub(super) struct Completions {
 
 const DEFAULT_CONFIG: &str = "/etc/portcullis/authority.toml";
 
+mod identities;
 #[cfg(test)]
 mod tests;

@@ -191,11 +191,11 @@ impl World {
         self.folder.path().join(name)
     }
 
-    /// Runs a command; `@` stands for the folder.
+    /// Runs a command; `@/` stands for the folder.
     fn run(&self, line: &str) -> Result<Exit, Failure> {
         let profile = if line.contains("--profile") { "" } else { "--profile @/p.toml" };
         let line = format!("portcullis {profile} {line}");
-        let line = line.replace('@', self.folder.path().to_str().unwrap());
+        let line = line.replace("@/", &format!("{}/", self.folder.path().display()));
         run(Cli::try_parse_from(line.split_whitespace()).unwrap())
     }
 
