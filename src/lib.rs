@@ -27,3 +27,6 @@ pub mod net;
 pub mod proxy;
 pub mod api;
 pub mod demo;
+pub mod config;
+pub mod app;
+pub mod cli;

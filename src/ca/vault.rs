@@ -58,9 +58,6 @@ pub enum VaultError {
         /// Why.
         error: rcgen::Error,
     },
-    /// The passphrase is missing or empty.
-    #[error("{0}")]
-    Passphrase(String),
     /// The certificate beside the key cannot be read.
     #[error("a certificate of an authority cannot be read: {0}")]
     Certificate(#[from] Malformed),
@@ -115,19 +112,6 @@ impl Vault {
     fn path(&self, name: &IssuerName) -> PathBuf {
         self.folder.join(format!("{name}.key"))
     }
-}
-
-/// Reads the passphrase: the first line of a file that only its owner may read.
-pub fn read_passphrase(path: &Path) -> Result<Secret<String>, VaultError> {
-    let text = read_private(path)?;
-    let line = text.expose().lines().next().unwrap_or_default().to_owned();
-    if line.len() < 12 {
-        return Err(VaultError::Passphrase(format!(
-            "{}: wanted a passphrase of at least 12 characters in the first line",
-            path.display()
-        )));
-    }
-    Ok(Secret::new(line))
 }
 
 /// Writes a file that only its owner may read: created with its mode, never over another or through a link, synced.

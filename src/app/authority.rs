@@ -1,0 +1,214 @@
+//! The authority: store, engine, statuses, publication, API.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::serving::Served;
+use super::{AppError, Doing, recover, upkeep};
+use crate::api::public::Public;
+use crate::api::server::Management;
+use crate::api::{Api, Proxies, Requests};
+use crate::ca::clusters::Authorities;
+use crate::ca::init::open_authorities;
+use crate::ca::vault::Vault;
+use crate::config::passphrase::Passphrase;
+use crate::disk::SystemDisk;
+use crate::engine::Engine;
+use crate::follow::Following;
+use crate::net::listen;
+use crate::net::stop::{self, Stopper};
+use crate::net::tls::{self, ClientAnchors, Versions};
+use crate::observe::Metrics;
+use crate::publish::crl::Lists;
+use crate::publish::ocsp::Responders;
+use crate::publish::roll::Roll;
+use crate::publish::statuses::StatusFollower;
+use crate::secret::Secret;
+use crate::status::Statuses;
+use crate::store::Store;
+use crate::store::local::{LocalStore, Options};
+use crate::world::World;
+
+/// Where the authority keeps what.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The store's folder.
+    pub store: PathBuf,
+    /// The folder of the CA keys.
+    pub ca: PathBuf,
+    /// The folder that every CRL is also written to.
+    pub crl: PathBuf,
+    /// Where the passphrase of the CA keys is.
+    pub passphrase: Passphrase,
+}
+
+impl Places {
+    /// The socket through which `recover admin` speaks to a running authority.
+    pub fn recovery_socket(&self) -> PathBuf {
+        self.ca.join("recover.sock")
+    }
+}
+
+/// An open store with an engine over it, and the folder of the CA keys.
+#[derive(Debug)]
+pub struct Ground {
+    /// Runs wishes.
+    pub engine: Arc<Engine>,
+    /// The key files.
+    pub vault: Arc<Vault>,
+}
+
+impl Ground {
+    /// Makes an empty store in an era that begins now; the folders above it are made.
+    pub fn create(places: &Places, world: &World) -> Result<Self, AppError> {
+        let parent = places.store.parent().unwrap_or_else(|| Path::new("/"));
+        std::fs::create_dir_all(parent).doing(format_args!("making {}", parent.display()))?;
+        let era = u32::try_from(world.clock.now().unix_seconds()).doing("reading the clock")?;
+        let store = LocalStore::create(
+            &places.store,
+            era,
+            Arc::new(SystemDisk),
+            Arc::clone(&world.entropy),
+            Options::default(),
+        );
+        Self::over(places, world, store.doing("making the store")?)
+    }
+
+    /// Opens the store.
+    pub fn open(places: &Places, world: &World) -> Result<Self, AppError> {
+        let store =
+            LocalStore::open(&places.store, Arc::new(SystemDisk), Arc::clone(&world.entropy), Options::default());
+        Self::over(places, world, store.doing("opening the store")?)
+    }
+
+    fn over(places: &Places, world: &World, store: LocalStore) -> Result<Self, AppError> {
+        let passphrase = places.passphrase.read().doing("reading the passphrase of the CA keys")?;
+        let vault = Vault::open(&places.ca, passphrase).doing("opening the folder of the CA keys")?;
+        let store: Arc<dyn Store> = Arc::new(store);
+        Ok(Self { engine: Arc::new(Engine::new(store, world.clone())), vault: Arc::new(vault) })
+    }
+}
+
+/// Where the authority listens, bound.
+#[derive(Debug)]
+pub struct Listeners {
+    /// The management API.
+    pub api: TcpListener,
+    /// CRLs, OCSP and CA certificates.
+    pub public: TcpListener,
+}
+
+/// A running authority.
+#[derive(Debug)]
+pub struct Authority {
+    /// What the handlers stand on, and the rest of the process with them.
+    pub api: Arc<Api>,
+    /// The API's server certificate.
+    pub served: Arc<Served>,
+    stopper: Stopper,
+    tasks: Vec<JoinHandle<()>>,
+    following: Option<Following>,
+}
+
+impl Authority {
+    /// Opens the authorities over the ground and loads what is on record; nothing is served yet. Blocking.
+    pub fn load(ground: &Ground, places: &Places) -> Result<Loaded, AppError> {
+        let authorities =
+            open_authorities(&ground.engine, Arc::clone(&ground.vault)).doing("opening the authorities")?;
+        let (statuses, roll) = (Arc::new(Statuses::empty()), Arc::new(Roll::default()));
+        let store = Arc::clone(ground.engine.store());
+        let follower = StatusFollower::load(&*store, Arc::clone(&statuses), Arc::clone(&roll))
+            .doing("reading what is on record")?;
+        let following = Following::start(store, follower).doing("following the journal")?;
+        let lists = Lists::new(
+            Arc::clone(&ground.engine),
+            Arc::clone(&authorities.keyring),
+            Arc::clone(&statuses),
+            Arc::clone(&roll),
+            &places.crl,
+        );
+        let lists = Arc::new(lists.doing("opening the folder of the CRLs")?);
+        let responders = Arc::new(Responders::new(
+            Arc::clone(&ground.engine),
+            authorities.clone(),
+            Arc::clone(&statuses),
+            Arc::clone(&roll),
+        ));
+        responders.renew().doing("making the OCSP responders")?;
+        lists.publish_all().doing("publishing the CRLs")?;
+        Ok(Loaded { engine: Arc::clone(&ground.engine), authorities, statuses, roll, lists, responders, following })
+    }
+
+    /// Serves on the listeners; the API's certificate is for `names`.
+    pub fn start(
+        loaded: Loaded,
+        listeners: Listeners,
+        names: Vec<String>,
+        places: &Places,
+        passphrase: Secret<String>,
+    ) -> Result<Self, AppError> {
+        let Loaded { engine, authorities, statuses, roll, lists, responders, following } = loaded;
+        let metrics = Arc::new(Metrics::new());
+        let api = Arc::new(Api {
+            engine: Arc::clone(&engine),
+            authorities: authorities.clone(),
+            statuses: Arc::clone(&statuses),
+            roll: Arc::clone(&roll),
+            lists: Arc::clone(&lists),
+            responders: Arc::clone(&responders),
+            anchors: ClientAnchors::new(&[]).doing("trusting the authorities")?,
+            requests: Requests::new(&metrics),
+            metrics,
+            proxies: Proxies::default(),
+        });
+        api.trust_all().doing("trusting the authorities")?;
+        let served = Served::new(&engine, &authorities, "authority", names)?;
+        let clock = Arc::clone(&engine.world().clock);
+        let config = tls::server_config(&served.serving, Some(&api.anchors), Versions::Tls13, Arc::clone(&clock));
+        let config = config.doing("preparing the API's TLS")?;
+        let public = Arc::new(Public { lists, responders, keyring: Arc::clone(&authorities.keyring), statuses, clock });
+        let (stopper, stop) = stop::channel();
+        let limits = listen::Limits::default;
+        let management = Arc::new(Management(Arc::clone(&api)));
+        let mut tasks = vec![
+            tokio::spawn(listen::serve(listeners.api, config, management, limits(), stop.clone())),
+            tokio::spawn(listen::serve_plain(listeners.public, public, limits(), stop.clone())),
+            tokio::spawn(upkeep::publish(Arc::clone(&api), stop.clone())),
+            tokio::spawn(upkeep::renew(Arc::clone(&api), vec![Arc::clone(&served)], stop.clone())),
+        ];
+        tasks.push(recover::serve(Arc::clone(&api), &places.recovery_socket(), passphrase, stop)?);
+        Ok(Self { api, served, stopper, tasks, following: Some(following) })
+    }
+
+    /// Stops serving, then following; the store closes when the last part lets go of it.
+    pub async fn stop(mut self) {
+        self.api.proxies.clear();
+        self.stopper.stop();
+        for task in self.tasks.drain(..) {
+            // An error means that the task is gone already.
+            let _ = task.await;
+        }
+        if let Some(following) = self.following.take() {
+            // Joining a thread blocks.
+            let _ = tokio::task::spawn_blocking(move || drop(following)).await;
+        }
+    }
+}
+
+/// An authority that knows what is on record and serves nothing yet.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Runs wishes.
+    pub engine: Arc<Engine>,
+    /// What signing needs.
+    pub authorities: Authorities,
+    /// The standing of every credential.
+    pub statuses: Arc<Statuses>,
+    roll: Arc<Roll>,
+    lists: Arc<Lists>,
+    responders: Arc<Responders>,
+    following: Following,
+}

@@ -1,0 +1,57 @@
+//! Builds every part in import order, binds, starts followers, and runs until told to stop.
+//!
+//! [`authority`] is what `serve` and `quickstart` have in common; [`quickstart`] adds a proxy and a demo upstream in the
+//! same process; [`first_start`] makes the authorities and the first admin's profile; [`recover`] is the way back in;
+//! [`serving`] gives our own listeners their certificates and [`upkeep`] does what is due from time to time.
+
+pub mod authority;
+pub mod first_start;
+pub mod quickstart;
+pub mod recover;
+pub mod serve;
+mod serving;
+mod upkeep;
+
+use std::fmt;
+
+/// The program cannot start or go on; fit for whoever started it.
+#[derive(Debug)]
+pub struct AppError(String);
+
+impl AppError {
+    /// What went wrong while doing something.
+    fn new(doing: impl fmt::Display, error: impl fmt::Display) -> Self {
+        Self(format!("{doing}: {error}"))
+    }
+}
+
+impl fmt::Display for AppError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for AppError {}
+
+/// Adds to an error what was being done.
+trait Doing<T> {
+    fn doing(self, what: impl fmt::Display) -> Result<T, AppError>;
+}
+
+impl<T, E: fmt::Display> Doing<T> for Result<T, E> {
+    fn doing(self, what: impl fmt::Display) -> Result<T, AppError> {
+        self.map_err(|error| AppError::new(what, error))
+    }
+}
+
+/// Resolves when the process is asked to stop.
+async fn asked_to_stop() -> Result<(), AppError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).doing("waiting for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).doing("waiting for signals")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,308 @@
+//! Everything in one process and one folder: authority, proxy, and a small API server to try them on.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls_pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+
+use super::authority::{Authority, Ground, Listeners, Loaded, Places};
+use super::first_start::{self, FirstAdmin};
+use super::serving::Served;
+use super::{AppError, Doing, asked_to_stop};
+use crate::access::{Actor, Part};
+use crate::ca::clusters::{self, NewCluster};
+use crate::ca::look::ShowCluster;
+use crate::ca::vault::write_new_private;
+use crate::command::Code;
+use crate::config::passphrase::Passphrase;
+use crate::config::quickstart::Settings;
+use crate::config::url::ServiceUrl;
+use crate::demo::Demo;
+use crate::ident::{ClusterName, IdentityId, IssuerName};
+use crate::net::listen;
+use crate::net::stop::{self, Stopper};
+use crate::net::tls::ClientAnchors;
+use crate::proxy::settings::{Credential, Settings as ProxySettings, Upstream};
+use crate::proxy::{Parts, Proxy, health};
+use crate::secret::Secret;
+use crate::world::{World, random};
+
+/// Where everything listens, as written to `addresses.json`: `host:port` each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addresses {
+    /// The management API.
+    pub api: SocketAddr,
+    /// CRLs, OCSP and CA certificates.
+    pub public: SocketAddr,
+    /// The proxy: what kubeconfigs point at.
+    pub proxy: SocketAddr,
+    /// The demo API server.
+    pub upstream: SocketAddr,
+    /// The proxy's health.
+    pub health: SocketAddr,
+}
+
+/// What whoever started it is told once everything answers.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// Where everything listens.
+    pub addresses: Addresses,
+    /// The admin's profile.
+    pub profile: PathBuf,
+}
+
+/// Starts everything, calls `on_ready` once, and runs until a signal asks it to stop.
+pub fn run(settings: &Settings, on_ready: impl FnOnce(&Ready)) -> Result<(), AppError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().doing("starting")?;
+    runtime.block_on(async {
+        // Told apart before anything else, so that an early signal is not lost.
+        let stopping = asked_to_stop();
+        let running = Running::start(settings, &World::system()).await?;
+        on_ready(&running.ready);
+        let stopped = stopping.await;
+        running.stop().await;
+        stopped
+    })
+}
+
+/// Where the quickstart in `dir` keeps what, and where its API is: for `recover admin`.
+pub fn recovery(dir: &Path) -> Result<(Places, SocketAddr), AppError> {
+    let doing = || format!("reading {}", dir.join("addresses.json").display());
+    let text = fs::read(dir.join("addresses.json")).doing(doing())?;
+    let addresses: Addresses = serde_json::from_slice(&text).doing(doing())?;
+    Ok((Dir::names(dir).places, addresses.api))
+}
+
+struct Running {
+    ready: Ready,
+    authority: Authority,
+    proxy: Arc<Proxy>,
+    demo: Demo,
+    health: Stopper,
+}
+
+struct Bound {
+    api: TcpListener,
+    public: TcpListener,
+    proxy: TcpListener,
+    upstream: TcpListener,
+    health: TcpListener,
+}
+
+impl Running {
+    async fn start(settings: &Settings, world: &World) -> Result<Self, AppError> {
+        let dir = Dir::open(&settings.dir)?;
+        let (bound, addresses) = bind(settings, &dir).await?;
+        let (here, there, listening) = (dir.clone(), world.clone(), addresses.clone());
+        // Opening the store and making keys blocks.
+        let loaded = tokio::task::spawn_blocking(move || load(&here, &there, &listening)).await.doing("starting")??;
+        let Bound { api, public, proxy, upstream, health } = bound;
+        let statuses = Arc::clone(&loaded.statuses);
+        let equipped = equip(&loaded, &addresses)?;
+        let passphrase = dir.places.passphrase.read().doing("reading the passphrase of the CA keys")?;
+        let names = names_of(addresses.api);
+        let authority = Authority::start(loaded, Listeners { api, public }, names, &dir.places, passphrase)?;
+        let clock = Arc::clone(&world.clock);
+        let token =
+            Secret::new(fs::read_to_string(&dir.token).doing("reading the upstream's token")?.trim().to_owned());
+        let demo = Demo::start(upstream, &equipped.upstream.serving, token, Arc::clone(&clock));
+        let demo = demo.doing("starting the demo upstream")?;
+        let parts = Parts {
+            listener: proxy,
+            serving: &equipped.proxy.serving,
+            anchors: &equipped.anchors,
+            statuses: Arc::clone(&statuses),
+            clock,
+            metrics: &authority.api.metrics,
+        };
+        let url = ServiceUrl::of_listener(true, addresses.upstream).to_string();
+        let credential = Credential::TokenFile(dir.token.clone());
+        let upstream = Upstream::new(&url, vec![equipped.infra], credential).doing("reaching the demo upstream")?;
+        let proxy = Proxy::start(parts, ProxySettings::new(demo_cluster()?, upstream)).doing("starting the proxy")?;
+        let proxy = Arc::new(proxy);
+        authority.api.proxies.add("quickstart".to_owned(), Arc::clone(&proxy));
+        let (stopper, stop) = stop::channel();
+        tokio::spawn(health::serve(health, statuses, Arc::clone(&authority.api.metrics), stop));
+        dir.announce(&addresses)?;
+        let ready = Ready { addresses, profile: dir.profile };
+        Ok(Self { ready, authority, proxy, demo, health: stopper })
+    }
+
+    async fn stop(self) {
+        self.health.stop();
+        self.authority.stop().await;
+        if let Ok(proxy) = Arc::try_unwrap(self.proxy) {
+            proxy.stop().await;
+        }
+        self.demo.stop().await;
+    }
+}
+
+/// The folder and the names in it.
+#[derive(Clone, Debug)]
+struct Dir {
+    places: Places,
+    profile: PathBuf,
+    token: PathBuf,
+    addresses: PathBuf,
+    ports: PathBuf,
+}
+
+impl Dir {
+    fn open(dir: &Path) -> Result<Self, AppError> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let doing = || format!("making {}", dir.display());
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).doing(doing())?;
+        let dir = Self::names(&dir.canonicalize().doing(doing())?);
+        // It means ready, which is not so yet.
+        let _ = fs::remove_file(&dir.addresses);
+        Ok(dir)
+    }
+
+    fn names(dir: &Path) -> Self {
+        let places = Places {
+            store: dir.join("store"),
+            ca: dir.join("ca"),
+            crl: dir.join("crl"),
+            passphrase: Passphrase { file: dir.join("passphrase"), by_systemd: false },
+        };
+        Self {
+            places,
+            profile: dir.join("profile.toml"),
+            token: dir.join("upstream.token"),
+            addresses: dir.join("addresses.json"),
+            ports: dir.join("ports.json"),
+        }
+    }
+
+    /// The ports that an earlier start was given.
+    fn earlier(&self) -> Option<Addresses> {
+        serde_json::from_slice(&fs::read(&self.ports).ok()?).ok()
+    }
+
+    fn announce(&self, addresses: &Addresses) -> Result<(), AppError> {
+        write(&self.ports, addresses)?;
+        write(&self.addresses, addresses)
+    }
+}
+
+/// Written under another name and renamed: whoever waits for the file never reads half of it.
+fn write(path: &Path, addresses: &Addresses) -> Result<(), AppError> {
+    let unfinished = path.with_extension("new");
+    let text = serde_json::to_vec_pretty(addresses).doing("writing the addresses")?;
+    fs::write(&unfinished, text).doing("writing the addresses")?;
+    fs::rename(&unfinished, path).doing("writing the addresses")
+}
+
+async fn bind(settings: &Settings, dir: &Dir) -> Result<(Bound, Addresses), AppError> {
+    let earlier = dir.earlier();
+    let again = |wanted: SocketAddr, earlier: Option<SocketAddr>| match earlier {
+        Some(earlier) if wanted.port() == 0 => SocketAddr::new(wanted.ip(), earlier.port()),
+        _ => wanted,
+    };
+    let listener = |name: &'static str, wanted: SocketAddr, earlier: Option<SocketAddr>| async move {
+        let address = again(wanted, earlier);
+        let hint = format!("listening on {address} (another address: --{name}-listen)");
+        listen::bind(address).await.doing(hint)
+    };
+    let was = earlier.as_ref();
+    let bound = Bound {
+        api: listener("api", settings.api, was.map(|was| was.api)).await?,
+        public: listener("public", settings.public, was.map(|was| was.public)).await?,
+        proxy: listener("proxy", settings.proxy, was.map(|was| was.proxy)).await?,
+        upstream: listener("upstream", settings.upstream, was.map(|was| was.upstream)).await?,
+        health: listener("health", settings.health, was.map(|was| was.health)).await?,
+    };
+    let address = |listener: &TcpListener| listener.local_addr().doing("listening");
+    let addresses = Addresses {
+        api: address(&bound.api)?,
+        public: address(&bound.public)?,
+        proxy: address(&bound.proxy)?,
+        upstream: address(&bound.upstream)?,
+        health: address(&bound.health)?,
+    };
+    Ok((bound, addresses))
+}
+
+/// Opens or makes the store, the authorities, the admin's profile and the cluster. Blocking.
+fn load(dir: &Dir, world: &World, addresses: &Addresses) -> Result<Loaded, AppError> {
+    first_start::passphrase(&dir.places.passphrase.file, &*world.entropy)?;
+    if !dir.token.exists() {
+        let token = hex::encode(random::<32>(&*world.entropy).doing("making a token")?);
+        write_new_private(&dir.token, token.as_bytes()).doing("writing the upstream's token")?;
+    }
+    let is_first = !dir.profile.exists() && !dir.ports.exists();
+    let ground = if is_first && !dir.places.store.join("journal").exists() {
+        Ground::create(&dir.places, world)?
+    } else {
+        Ground::open(&dir.places, world)?
+    };
+    let public_url = ServiceUrl::of_listener(false, addresses.public).to_string();
+    let authorities = first_start::authorities(&ground, &public_url)?;
+    if is_first {
+        let id: IdentityId = "admin".parse().doing("naming the first admin")?;
+        let api_url = ServiceUrl::of_listener(true, addresses.api);
+        first_start::admin(&ground, &authorities, &FirstAdmin { id, profile: dir.profile.clone(), api_url })?;
+    }
+    let server = ServiceUrl::of_listener(true, addresses.proxy).to_string();
+    let actor = Actor::System(Part::Initialisation);
+    let new = NewCluster { name: demo_cluster()?, server: server.clone(), names: names_of(addresses.proxy) };
+    match clusters::add(&ground.engine, &actor, None, &new, &authorities) {
+        Ok(_) => {}
+        Err(rejected) if rejected.code == Code::AlreadyExists => must_be_at(&ground, &server)?,
+        Err(rejected) => return Err(AppError::new("adding the cluster", rejected)),
+    }
+    Authority::load(&ground, &dir.places)
+}
+
+/// Kubeconfigs point at the proxy, so it must be where it was.
+fn must_be_at(ground: &Ground, server: &str) -> Result<(), AppError> {
+    let actor = Actor::System(Part::Initialisation);
+    let view = ground.engine.ask(&actor, &ShowCluster(demo_cluster()?)).doing("reading the cluster")?.outcome;
+    if view.cluster.server == server {
+        return Ok(());
+    }
+    Err(AppError::new(
+        "starting the proxy",
+        format!("kubeconfigs of this folder point at {}, not at {server}: use --proxy-listen", view.cluster.server),
+    ))
+}
+
+struct Equipped {
+    proxy: Arc<Served>,
+    upstream: Arc<Served>,
+    anchors: Arc<ClientAnchors>,
+    infra: CertificateDer<'static>,
+}
+
+/// Certificates for the proxy and the demo upstream, and whose clients the proxy verifies: the cluster's, never the
+/// root's.
+fn equip(loaded: &Loaded, addresses: &Addresses) -> Result<Equipped, AppError> {
+    let Loaded { engine, authorities, .. } = loaded;
+    let issuer = authorities.keyring.issuer(&IssuerName::of_cluster(&demo_cluster()?, 1));
+    let issuer = issuer.doing("starting the proxy")?;
+    let infra = authorities.keyring.issuer(&IssuerName::infra()).doing("starting the proxy")?;
+    let anchors = ClientAnchors::new(&[CertificateDer::from(issuer.certificate.der().to_vec())]);
+    Ok(Equipped {
+        proxy: Served::new(engine, authorities, "demo proxy", names_of(addresses.proxy))?,
+        upstream: Served::new(engine, authorities, "demo upstream", names_of(addresses.upstream))?,
+        anchors: anchors.doing("starting the proxy")?,
+        infra: CertificateDer::from(infra.certificate.der().to_vec()),
+    })
+}
+
+fn names_of(address: SocketAddr) -> Vec<String> {
+    let mut names = vec![address.ip().to_string()];
+    if address.ip().is_loopback() || address.ip().is_unspecified() {
+        names.push("localhost".to_owned());
+    }
+    names
+}
+
+fn demo_cluster() -> Result<ClusterName, AppError> {
+    "demo".parse().doing("naming the cluster")
+}

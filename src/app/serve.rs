@@ -1,0 +1,84 @@
+//! The authority alone, as `portcullis init` makes it and `portcullis serve` runs it.
+
+use std::path::Path;
+
+use super::authority::{Authority, Ground, Listeners, Places};
+use super::first_start::{self, FirstAdmin};
+use super::{AppError, Doing, asked_to_stop};
+use crate::config::authority::Settings;
+use crate::config::log::Format;
+use crate::ident::IdentityId;
+use crate::net::listen;
+use crate::observe::{self, LogFormat};
+use crate::world::World;
+
+impl From<&Settings> for Places {
+    fn from(settings: &Settings) -> Self {
+        Self {
+            store: settings.store_dir.clone(),
+            ca: settings.ca_dir.clone(),
+            crl: settings.crl_dir.clone(),
+            passphrase: settings.passphrase.clone(),
+        }
+    }
+}
+
+/// Makes the store, the authorities and the first admin's profile; an interrupted start is gone on with. Blocking.
+pub fn init(settings: &Settings, admin: &IdentityId, profile: &Path) -> Result<(), AppError> {
+    let world = World::system();
+    let places = Places::from(settings);
+    if profile.exists() {
+        return Err(AppError::new("starting", format!("{} exists: choose another --out", profile.display())));
+    }
+    let ground = if places.store.join("journal").exists() {
+        Ground::open(&places, &world)?
+    } else {
+        Ground::create(&places, &world)?
+    };
+    let authorities = first_start::authorities(&ground, &settings.public_url.to_string())?;
+    let api_url = settings.api_url.clone();
+    first_start::admin(&ground, &authorities, &FirstAdmin { id: admin.clone(), profile: profile.to_owned(), api_url })
+}
+
+/// Serves until a signal asks it to stop.
+pub fn run(settings: &Settings) -> Result<(), AppError> {
+    let format = match settings.log.format {
+        Format::Text => LogFormat::Text,
+        Format::Json => LogFormat::Json,
+    };
+    observe::start_logs(format, settings.log.level.as_str()).doing("starting the log")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().doing("starting")?;
+    runtime.block_on(async {
+        let stopping = asked_to_stop();
+        let authority = start(settings).await?;
+        let (api, public) = (settings.api, settings.public);
+        tracing::info!(%api, %public, "the authority serves");
+        let stopped = stopping.await;
+        authority.stop().await;
+        stopped
+    })
+}
+
+async fn start(settings: &Settings) -> Result<Authority, AppError> {
+    let places = Places::from(settings);
+    let listeners = Listeners {
+        api: listen::bind(settings.api).await.doing(format_args!("listening on {}", settings.api))?,
+        public: listen::bind(settings.public).await.doing(format_args!("listening on {}", settings.public))?,
+    };
+    let opening = places.clone();
+    let loaded = tokio::task::spawn_blocking(move || {
+        let ground = Ground::open(&opening, &World::system())?;
+        Authority::load(&ground, &opening)
+    });
+    let loaded = loaded.await.doing("starting")??;
+    let fixed = loaded.authorities.places.public_url.clone();
+    if fixed != settings.public_url.to_string() {
+        return Err(AppError::new(
+            "starting",
+            format!("public.url is fixed at init, because it is in every certificate: it is {fixed}"),
+        ));
+    }
+    let passphrase = places.passphrase.read().doing("reading the passphrase of the CA keys")?;
+    let names = vec![settings.api_url.host().to_owned(), "localhost".to_owned()];
+    Authority::start(loaded, listeners, names, &places, passphrase)
+}

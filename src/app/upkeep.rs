@@ -1,0 +1,62 @@
+//! What is due from time to time: CRLs at once when something is cut off and every hour, responders and server
+//! certificates before they end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+
+use super::serving::Served;
+use crate::api::Api;
+use crate::net::stop::Stop;
+use crate::publish::crl::INTERVAL;
+
+/// Publishes every list anew when something is cut off, and every hour.
+pub(super) async fn publish(api: Arc<Api>, mut stop: Stop) {
+    let mut cuts = api.roll.subscribe();
+    loop {
+        let lists = Arc::clone(&api.lists);
+        cuts.borrow_and_update();
+        let pause = match spawn_blocking(move || lists.publish_all()).await {
+            Ok(Ok(())) => INTERVAL,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the CRLs were not published");
+                RETRY
+            }
+            Err(error) => {
+                tracing::error!(%error, "publishing the CRLs failed");
+                RETRY
+            }
+        };
+        tokio::select! {
+            () = stop.stopped() => return,
+            changed = cuts.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Renews responders and server certificates when they are due.
+pub(super) async fn renew(api: Arc<Api>, served: Vec<Arc<Served>>, mut stop: Stop) {
+    loop {
+        tokio::select! {
+            () = stop.stopped() => return,
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+        let (api, served) = (Arc::clone(&api), served.clone());
+        let renewed = spawn_blocking(move || {
+            api.responders.renew().map_err(|error| error.to_string())?;
+            served.iter().try_for_each(|served| {
+                served.renew_if_due(&api.engine, &api.authorities).map_err(|error| error.to_string())
+            })
+        });
+        match renewed.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(error, "a certificate of our own was not renewed"),
+            Err(error) => tracing::error!(%error, "renewing certificates of our own failed"),
+        }
+    }
+}
+
+/// How soon a failed publication is tried again.
+const RETRY: Duration = Duration::from_secs(5);

@@ -1,0 +1,110 @@
+//! From what was typed to what the server programs run with.
+
+use std::path::{Path, PathBuf};
+
+use super::args;
+use super::exit::Failure;
+use super::files;
+use crate::app;
+use crate::app::authority::Places;
+use crate::config::url::ServiceUrl;
+use crate::config::{authority, quickstart};
+use crate::ident::IdentityId;
+
+/// What `portcullis init` does.
+#[derive(Debug)]
+pub(super) struct Init {
+    /// The authority's settings.
+    pub(super) authority: authority::Settings,
+    /// The first admin.
+    pub(super) admin: IdentityId,
+    /// Where the admin's profile goes; a new file.
+    pub(super) profile: PathBuf,
+}
+
+/// What `portcullis recover admin` does.
+#[derive(Debug)]
+pub(super) struct RecoverAdmin {
+    /// Where the authority keeps what.
+    pub(super) places: Places,
+    /// Where its API is.
+    pub(super) api_url: ServiceUrl,
+    /// The admin.
+    pub(super) admin: IdentityId,
+    /// Where the profile goes; a new file.
+    pub(super) profile: PathBuf,
+}
+
+pub(super) fn quickstart(args: args::Quickstart) -> Result<quickstart::Settings, Failure> {
+    let settings = quickstart::Settings {
+        dir: args.dir,
+        api: args.api_listen,
+        public: args.public_listen,
+        proxy: args.proxy_listen,
+        upstream: args.upstream_listen,
+        health: args.health_listen,
+    };
+    match settings.collision() {
+        Some((one, other)) => {
+            Err(Failure::usage(format!("{one} and {other} are the same address; give another to one of them")))
+        }
+        None => Ok(settings),
+    }
+}
+
+pub(super) fn init(args: args::Init) -> Result<Init, Failure> {
+    Ok(Init { authority: authority(&args.config)?, admin: args.admin, profile: args.out })
+}
+
+pub(super) fn recover_admin(args: args::RecoverAdmin) -> Result<RecoverAdmin, Failure> {
+    let (admin, profile) = (args.id, args.out);
+    if let Some(dir) = args.dir {
+        let (places, api) = app::quickstart::recovery(&dir).map_err(Failure::failed)?;
+        let api_url = ServiceUrl::of_listener(true, api);
+        return Ok(RecoverAdmin { places, api_url, admin, profile });
+    }
+    let authority = authority(&args.config)?;
+    Ok(RecoverAdmin { places: Places::from(&authority), api_url: authority.api_url, admin, profile })
+}
+
+/// Reads the authority's configuration with the environment over it.
+pub(super) fn authority(path: &Path) -> Result<authority::Settings, Failure> {
+    let text = files::read(path)?;
+    let text = std::str::from_utf8(&text);
+    let text =
+        text.map_err(|_| Failure::failed(format!("wanted UTF-8, found something else in {}", path.display())))?;
+    let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    authority::read(path, text, std::env::vars_os().filter_map(utf8)).map_err(Failure::failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn quickstart_of(line: &str) -> Result<quickstart::Settings, Failure> {
+        match args::Cli::try_parse_from(line.split_whitespace()).unwrap().command {
+            args::Command::Quickstart(args) => quickstart(args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn quickstart_listens_on_loopback_by_default() {
+        let settings = quickstart_of("portcullis quickstart").unwrap();
+        let ports = [settings.api, settings.public, settings.proxy, settings.upstream, settings.health];
+        assert!(ports.iter().all(|address| address.ip().is_loopback()));
+        assert_eq!(ports.map(|address| address.port()), [7443, 7080, 7444, 7445, 7081]);
+    }
+
+    #[test]
+    fn two_listeners_cannot_have_one_address_but_may_both_take_any() {
+        let line = "portcullis quickstart --api-listen 127.0.0.1:1 --proxy-listen 127.0.0.1:1";
+        assert!(matches!(quickstart_of(line), Err(Failure::Usage(_))));
+        let line = "portcullis quickstart --api-listen 127.0.0.1:0 --proxy-listen 127.0.0.1:0";
+        assert!(quickstart_of(line).is_ok());
+    }
+}
