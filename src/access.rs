@@ -50,7 +50,7 @@ pub enum Part {
     Initialisation,
     /// Renewal of the certificates that our own listeners and responders use.
     Upkeep,
-    /// Publication of CRLs.
+    /// Publication of CRLs and of what a revocation has hit.
     Publisher,
 }
 
@@ -278,7 +278,8 @@ const fn system(part: Part, permission: Permission) -> bool {
                 | Permission::ClusterRead
                 | Permission::CertificateIssueManagement
         ),
-        Part::Upkeep | Part::Publisher => matches!(permission, Permission::AuthorityUpkeep),
+        Part::Upkeep => matches!(permission, Permission::AuthorityUpkeep),
+        Part::Publisher => matches!(permission, Permission::AuthorityUpkeep | Permission::CertificateRead),
     }
 }
 

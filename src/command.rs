@@ -59,6 +59,10 @@ pub struct Rejected {
 pub enum Code {
     /// The request is not what it should be.
     Invalid,
+    /// The path has no such method.
+    MethodNotAllowed,
+    /// More than is read.
+    TooLarge,
     /// No credential, or one that does not stand.
     Unauthenticated,
     /// The actor never has this right.
@@ -93,6 +97,8 @@ impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Invalid => "invalid",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::TooLarge => "too_large",
             Self::Unauthenticated => "unauthenticated",
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",

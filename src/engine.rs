@@ -108,6 +108,12 @@ impl Engine {
         self.permit(actor, &grants, permission, &Scope::Everything, now).map(drop)
     }
 
+    /// Whether an actor has a right over everything; not being so is no refusal.
+    pub fn holds(&self, actor: &Actor, permission: Permission) -> Result<bool, Rejected> {
+        let grants = grants(actor, &mut Txn::begin(&*self.store), self.world.clock.now())?;
+        Ok(authorise(actor, &grants, permission, &Scope::Everything).is_ok())
+    }
+
     fn attempt<C: Command>(
         &self,
         actor: &Actor,

@@ -21,6 +21,7 @@ use std::time::Duration;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 
 use crate::ca::clusters::Authorities;
 use crate::command::Code;
@@ -58,9 +59,14 @@ pub struct Api {
     pub proxies: Proxies,
 }
 
-/// Requests answered, by what became of them.
+/// What is counted: requests by what became of them, and what is told of the record when somebody looks.
 #[derive(Debug)]
-pub struct Requests(Family<Outcome, Counter>);
+pub struct Requests {
+    by_outcome: Family<Outcome, Counter>,
+    certificates: Gauge,
+    revision: Gauge,
+    crl_age: Gauge,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -71,12 +77,29 @@ struct Outcome {
 impl Requests {
     /// None yet.
     pub fn new(metrics: &Metrics) -> Self {
-        Self(metrics.counters("api_requests", "Requests to the management API by outcome"))
+        Self {
+            by_outcome: metrics.counters("api_requests", "Requests to the management API by outcome"),
+            certificates: metrics.gauge("certificates", "Certificates on record"),
+            revision: metrics.gauge("store_revision", "Number of the newest durable revision"),
+            crl_age: metrics.gauge("crl_age_seconds", "Age of the oldest CRL in seconds"),
+        }
     }
 
     fn count(&self, refusal: Option<Code>) {
         let code = refusal.map_or_else(|| "ok".to_owned(), |code| code.to_string());
-        self.0.get_or_create(&Outcome { code }).inc();
+        self.by_outcome.get_or_create(&Outcome { code }).inc();
+    }
+}
+
+impl Api {
+    /// Brings the gauges up to now.
+    fn measure(&self) {
+        let now = self.engine.world().clock.now();
+        let crl_age = self.lists.oldest().map_or(0, |oldest| now.since(oldest).as_secs());
+        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.requests.certificates.set(i64::try_from(self.statuses.count()).unwrap_or(i64::MAX));
+        self.requests.revision.set(count(self.engine.store().end().number));
+        self.requests.crl_age.set(count(crl_age));
     }
 }
 

@@ -37,6 +37,8 @@ pub fn response(rejected: &Rejected) -> Response<Full<Bytes>> {
 const fn status(code: Code) -> StatusCode {
     match code {
         Code::Invalid | Code::RequestRefused => StatusCode::BAD_REQUEST,
+        Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::Forbidden => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,

@@ -39,6 +39,23 @@ impl listen::Handler for Management {
     }
 }
 
+/// Serves `/healthz` and `/readyz` alone, without TLS.
+#[derive(Debug)]
+pub struct Health(pub Arc<Api>);
+
+impl listen::Handler for Health {
+    fn handle(self: Arc<Self>, stream: Stream, _: Peer, stop: Stop) -> BoxFuture {
+        Box::pin(async move {
+            let service = service_fn(move |request| {
+                let nothing = Rejected::new(Code::NotFound, "there is nothing at this path");
+                let answer = health(&self.0, &request).unwrap_or_else(|| problem::response(&nothing));
+                async move { Ok::<_, Infallible>(answer) }
+            });
+            http1::serve(stream, service, http1::Limits::default(), stop).await;
+        })
+    }
+}
+
 async fn answer(
     api: Arc<Api>,
     presented: Arc<[CertificateDer<'static>]>,
@@ -47,16 +64,19 @@ async fn answer(
     if let Some(health) = health(&api, &request) {
         return health;
     }
-    let is_metrics = request.uri().path() == "/metrics";
+    let path = request.uri().path().to_owned();
     let end = api.engine.store().end();
     match reply(&api, presented, request).await {
         Ok(reply) => {
             api.requests.count(None);
-            success(reply, is_metrics)
+            success(reply, path == "/metrics")
         }
         Err(rejected) => {
             api.requests.count(Some(rejected.code));
             let mut response = problem::response(&rejected);
+            if rejected.code == Code::MethodNotAllowed {
+                set_allow(&mut response, &path);
+            }
             set_revision(&mut response, &end.to_string());
             response
         }
@@ -110,7 +130,8 @@ fn route(method: &Method, path: &str) -> Result<(Handler, HashMap<String, String
     let found = Router::get().find(path).ok_or_else(nothing)?;
     let Some(Route { handler, .. }) = found.routes.iter().find(|route| route.method == *method) else {
         let allowed: Vec<&str> = found.routes.iter().map(|route| route.method.as_str()).collect();
-        return Err(Rejected::invalid(format!("wanted {} at this path, found {method}", allowed.join(" or "))));
+        let allowed = allowed.join(", ");
+        return Err(Rejected::new(Code::MethodNotAllowed, format!("wanted {allowed} at this path, found {method}")));
     };
     let mut parameters = HashMap::new();
     for (name, value) in found.parameters {
@@ -132,7 +153,9 @@ async fn read(request: Request<Incoming>) -> Result<Vec<u8>, Rejected> {
     let body = Limited::new(request.into_body(), MAX_BODY);
     match body.collect().await {
         Ok(body) => Ok(body.to_bytes().to_vec()),
-        Err(_) => Err(Rejected::invalid(format!("wanted a body of at most {MAX_BODY} octets, sent to its end"))),
+        Err(_) => {
+            Err(Rejected::new(Code::TooLarge, format!("wanted a body of at most {MAX_BODY} octets, sent to its end")))
+        }
     }
 }
 
@@ -179,6 +202,15 @@ fn success(reply: Reply, is_metrics: bool) -> Response<Full<Bytes>> {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     set_revision(&mut response, &reply.revision.to_string());
     response
+}
+
+/// RFC 9110 §15.5.6: a 405 says what is allowed.
+fn set_allow<B>(response: &mut Response<B>, path: &str) {
+    let routes = Router::get().find(path).map_or(&[] as &[Route], |found| found.routes);
+    let allowed: Vec<&str> = routes.iter().map(|route| route.method.as_str()).collect();
+    if let Ok(value) = HeaderValue::from_str(&allowed.join(", ")) {
+        response.headers_mut().insert(header::ALLOW, value);
+    }
 }
 
 /// Every answer says which revision it reflects.

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::serving::Served;
 use super::{AppError, Doing, recover, upkeep};
 use crate::api::public::Public;
-use crate::api::server::Management;
+use crate::api::server::{Health, Management};
 use crate::api::{Api, Proxies, Requests};
 use crate::ca::clusters::Authorities;
 use crate::ca::init::open_authorities;
@@ -29,7 +29,7 @@ use crate::publish::statuses::StatusFollower;
 use crate::secret::Secret;
 use crate::status::Statuses;
 use crate::store::Store;
-use crate::store::local::{LocalStore, Options};
+use crate::store::local::{LocalStore, OpenError, Options};
 use crate::world::World;
 
 /// Where the authority keeps what.
@@ -63,7 +63,7 @@ pub struct Ground {
 
 impl Ground {
     /// Makes an empty store in an era that begins now; the folders above it are made.
-    pub fn create(places: &Places, world: &World) -> Result<Self, AppError> {
+    fn create(places: &Places, world: &World) -> Result<Self, AppError> {
         let parent = places.store.parent().unwrap_or_else(|| Path::new("/"));
         std::fs::create_dir_all(parent).doing(format_args!("making {}", parent.display()))?;
         let era = u32::try_from(world.clock.now().unix_seconds()).doing("reading the clock")?;
@@ -75,6 +75,16 @@ impl Ground {
             Options::default(),
         );
         Self::over(places, world, store.doing("making the store")?)
+    }
+
+    /// Opens the store, or makes one where there is none or the making was interrupted.
+    pub fn open_or_create(places: &Places, world: &World) -> Result<Self, AppError> {
+        let disk = Arc::new(SystemDisk);
+        match LocalStore::open(&places.store, disk, Arc::clone(&world.entropy), Options::default()) {
+            Ok(store) => Self::over(places, world, store),
+            Err(OpenError::NotAStore(_) | OpenError::Unfinished) => Self::create(places, world),
+            Err(error) => Err(AppError::new("opening the store", error)),
+        }
     }
 
     /// Opens the store.
@@ -99,6 +109,12 @@ pub struct Listeners {
     pub api: TcpListener,
     /// CRLs, OCSP and CA certificates.
     pub public: TcpListener,
+    /// Health without TLS, if it is wanted.
+    pub health: Option<TcpListener>,
+    /// How much the API takes on.
+    pub api_limits: listen::Limits,
+    /// How much the public listener takes on.
+    pub public_limits: listen::Limits,
 }
 
 /// A running authority.
@@ -171,14 +187,17 @@ impl Authority {
         let config = config.doing("preparing the API's TLS")?;
         let public = Arc::new(Public { lists, responders, keyring: Arc::clone(&authorities.keyring), statuses, clock });
         let (stopper, stop) = stop::channel();
-        let limits = listen::Limits::default;
         let management = Arc::new(Management(Arc::clone(&api)));
         let mut tasks = vec![
-            tokio::spawn(listen::serve(listeners.api, config, management, limits(), stop.clone())),
-            tokio::spawn(listen::serve_plain(listeners.public, public, limits(), stop.clone())),
+            tokio::spawn(listen::serve(listeners.api, config, management, listeners.api_limits, stop.clone())),
+            tokio::spawn(listen::serve_plain(listeners.public, public, listeners.public_limits, stop.clone())),
             tokio::spawn(upkeep::publish(Arc::clone(&api), stop.clone())),
             tokio::spawn(upkeep::renew(Arc::clone(&api), vec![Arc::clone(&served)], stop.clone())),
         ];
+        if let Some(listener) = listeners.health {
+            let health = Arc::new(Health(Arc::clone(&api)));
+            tasks.push(tokio::spawn(listen::serve_plain(listener, health, listen::Limits::default(), stop.clone())));
+        }
         tasks.push(recover::serve(Arc::clone(&api), &places.recovery_socket(), passphrase, stop)?);
         Ok(Self { api, served, stopper, tasks, following: Some(following) })
     }

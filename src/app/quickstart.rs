@@ -96,16 +96,22 @@ struct Bound {
 impl Running {
     async fn start(settings: &Settings, world: &World) -> Result<Self, AppError> {
         let dir = Dir::open(&settings.dir)?;
+        let (here, there) = (dir.clone(), world.clone());
+        // The store is locked first: nothing of a process that runs in this folder already is touched.
+        let ground = tokio::task::spawn_blocking(move || open(&here, &there)).await.doing("starting")??;
+        dir.is_not_ready();
         let (bound, addresses) = bind(settings, &dir).await?;
-        let (here, there, listening) = (dir.clone(), world.clone(), addresses.clone());
-        // Opening the store and making keys blocks.
-        let loaded = tokio::task::spawn_blocking(move || load(&here, &there, &listening)).await.doing("starting")??;
+        let (here, listening) = (dir.clone(), addresses.clone());
+        let loaded =
+            tokio::task::spawn_blocking(move || load(&here, &ground, &listening)).await.doing("starting")??;
         let Bound { api, public, proxy, upstream, health } = bound;
         let statuses = Arc::clone(&loaded.statuses);
         let equipped = equip(&loaded, &addresses)?;
         let passphrase = dir.places.passphrase.read().doing("reading the passphrase of the CA keys")?;
         let names = names_of(addresses.api);
-        let authority = Authority::start(loaded, Listeners { api, public }, names, &dir.places, passphrase)?;
+        let (api_limits, public_limits) = Default::default();
+        let listeners = Listeners { api, public, health: None, api_limits, public_limits };
+        let authority = Authority::start(loaded, listeners, names, &dir.places, passphrase)?;
         let clock = Arc::clone(&world.clock);
         let token =
             Secret::new(fs::read_to_string(&dir.token).doing("reading the upstream's token")?.trim().to_owned());
@@ -124,7 +130,7 @@ impl Running {
         let upstream = Upstream::new(&url, vec![equipped.infra], credential).doing("reaching the demo upstream")?;
         let proxy = Proxy::start(parts, ProxySettings::new(demo_cluster()?, upstream)).doing("starting the proxy")?;
         let proxy = Arc::new(proxy);
-        authority.api.proxies.add("quickstart".to_owned(), Arc::clone(&proxy));
+        authority.api.proxies.add("demo".to_owned(), Arc::clone(&proxy));
         let (stopper, stop) = stop::channel();
         tokio::spawn(health::serve(health, statuses, Arc::clone(&authority.api.metrics), stop));
         dir.announce(&addresses)?;
@@ -157,10 +163,17 @@ impl Dir {
         use std::os::unix::fs::DirBuilderExt as _;
         let doing = || format!("making {}", dir.display());
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).doing(doing())?;
-        let dir = Self::names(&dir.canonicalize().doing(doing())?);
-        // It means ready, which is not so yet.
-        let _ = fs::remove_file(&dir.addresses);
-        Ok(dir)
+        Ok(Self::names(&dir.canonicalize().doing(doing())?))
+    }
+
+    /// The file of addresses means ready, which is not so yet.
+    fn is_not_ready(&self) {
+        let _ = fs::remove_file(&self.addresses);
+    }
+
+    /// Whether nobody has come as far as a profile here.
+    fn is_new(&self) -> bool {
+        !self.profile.exists() && !self.ports.exists()
     }
 
     fn names(dir: &Path) -> Self {
@@ -228,35 +241,34 @@ async fn bind(settings: &Settings, dir: &Dir) -> Result<(Bound, Addresses), AppE
     Ok((bound, addresses))
 }
 
-/// Opens or makes the store, the authorities, the admin's profile and the cluster. Blocking.
-fn load(dir: &Dir, world: &World, addresses: &Addresses) -> Result<Loaded, AppError> {
+/// Opens or makes the store, and the secrets beside it. Blocking.
+fn open(dir: &Dir, world: &World) -> Result<Ground, AppError> {
     first_start::passphrase(&dir.places.passphrase.file, &*world.entropy)?;
     if !dir.token.exists() {
         let token = hex::encode(random::<32>(&*world.entropy).doing("making a token")?);
         write_new_private(&dir.token, token.as_bytes()).doing("writing the upstream's token")?;
     }
-    let is_first = !dir.profile.exists() && !dir.ports.exists();
-    let ground = if is_first && !dir.places.store.join("journal").exists() {
-        Ground::create(&dir.places, world)?
-    } else {
-        Ground::open(&dir.places, world)?
-    };
+    if dir.is_new() { Ground::open_or_create(&dir.places, world) } else { Ground::open(&dir.places, world) }
+}
+
+/// Opens or makes the authorities, the admin's profile and the cluster. Blocking.
+fn load(dir: &Dir, ground: &Ground, addresses: &Addresses) -> Result<Loaded, AppError> {
     let public_url = ServiceUrl::of_listener(false, addresses.public).to_string();
-    let authorities = first_start::authorities(&ground, &public_url)?;
-    if is_first {
+    let authorities = first_start::authorities(ground, &public_url)?;
+    if dir.is_new() {
         let id: IdentityId = "admin".parse().doing("naming the first admin")?;
         let api_url = ServiceUrl::of_listener(true, addresses.api);
-        first_start::admin(&ground, &authorities, &FirstAdmin { id, profile: dir.profile.clone(), api_url })?;
+        first_start::admin(ground, &authorities, &FirstAdmin { id, profile: dir.profile.clone(), api_url })?;
     }
     let server = ServiceUrl::of_listener(true, addresses.proxy).to_string();
     let actor = Actor::System(Part::Initialisation);
     let new = NewCluster { name: demo_cluster()?, server: server.clone(), names: names_of(addresses.proxy) };
     match clusters::add(&ground.engine, &actor, None, &new, &authorities) {
         Ok(_) => {}
-        Err(rejected) if rejected.code == Code::AlreadyExists => must_be_at(&ground, &server)?,
+        Err(rejected) if rejected.code == Code::AlreadyExists => must_be_at(ground, &server)?,
         Err(rejected) => return Err(AppError::new("adding the cluster", rejected)),
     }
-    Authority::load(&ground, &dir.places)
+    Authority::load(ground, &dir.places)
 }
 
 /// Kubeconfigs point at the proxy, so it must be where it was.

@@ -1,6 +1,10 @@
 //! The authority alone, as `portcullis init` makes it and `portcullis serve` runs it.
 
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
+
+use tokio::net::TcpListener;
 
 use super::authority::{Authority, Ground, Listeners, Places};
 use super::first_start::{self, FirstAdmin};
@@ -30,11 +34,7 @@ pub fn init(settings: &Settings, admin: &IdentityId, profile: &Path) -> Result<(
     if profile.exists() {
         return Err(AppError::new("starting", format!("{} exists: choose another --out", profile.display())));
     }
-    let ground = if places.store.join("journal").exists() {
-        Ground::open(&places, &world)?
-    } else {
-        Ground::create(&places, &world)?
-    };
+    let ground = Ground::open_or_create(&places, &world)?;
     let authorities = first_start::authorities(&ground, &settings.public_url.to_string())?;
     let api_url = settings.api_url.clone();
     first_start::admin(&ground, &authorities, &FirstAdmin { id: admin.clone(), profile: profile.to_owned(), api_url })
@@ -61,9 +61,19 @@ pub fn run(settings: &Settings) -> Result<(), AppError> {
 
 async fn start(settings: &Settings) -> Result<Authority, AppError> {
     let places = Places::from(settings);
+    let limits = |connections: NonZeroU32| listen::Limits {
+        connections: usize::try_from(connections.get()).unwrap_or(usize::MAX),
+        ..listen::Limits::default()
+    };
     let listeners = Listeners {
-        api: listen::bind(settings.api).await.doing(format_args!("listening on {}", settings.api))?,
-        public: listen::bind(settings.public).await.doing(format_args!("listening on {}", settings.public))?,
+        api: bind(settings.api).await?,
+        public: bind(settings.public).await?,
+        health: match settings.health {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        },
+        api_limits: limits(settings.limits.api_connections),
+        public_limits: limits(settings.limits.public_connections),
     };
     let opening = places.clone();
     let loaded = tokio::task::spawn_blocking(move || {
@@ -81,4 +91,8 @@ async fn start(settings: &Settings) -> Result<Authority, AppError> {
     let passphrase = places.passphrase.read().doing("reading the passphrase of the CA keys")?;
     let names = vec![settings.api_url.host().to_owned(), "localhost".to_owned()];
     Authority::start(loaded, listeners, names, &places, passphrase)
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, AppError> {
+    listen::bind(address).await.doing(format_args!("listening on {address}"))
 }

@@ -14,10 +14,16 @@ use crate::publish::crl::INTERVAL;
 /// Publishes every list anew when something is cut off, and every hour.
 pub(super) async fn publish(api: Arc<Api>, mut stop: Stop) {
     let mut cuts = api.roll.subscribe();
+    // The first lists were published before anything was served.
+    let mut pause = INTERVAL;
     loop {
+        tokio::select! {
+            () = stop.stopped() => return,
+            changed = cuts.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(pause) => {}
+        }
         let lists = Arc::clone(&api.lists);
-        cuts.borrow_and_update();
-        let pause = match spawn_blocking(move || lists.publish_all()).await {
+        pause = match spawn_blocking(move || lists.publish_all()).await {
             Ok(Ok(())) => INTERVAL,
             Ok(Err(error)) => {
                 tracing::error!(%error, "the CRLs were not published");
@@ -28,11 +34,6 @@ pub(super) async fn publish(api: Arc<Api>, mut stop: Stop) {
                 RETRY
             }
         };
-        tokio::select! {
-            () = stop.stopped() => return,
-            changed = cuts.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(pause) => {}
-        }
     }
 }
 

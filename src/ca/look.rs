@@ -8,7 +8,7 @@ use crate::access::{Permission, Permit, Scope};
 use crate::command::{Query, Rejected};
 use crate::ident::{AnyId, ClusterName, Fingerprint};
 use crate::ledger::credentials::{self, Reference};
-use crate::ledger::rows::{CertificateRow, Recorded};
+use crate::ledger::rows::{CertificateRole, CertificateRow, Recorded};
 use crate::store::record::Stored;
 use crate::store::txn::Txn;
 use crate::world::Moment;
@@ -55,6 +55,8 @@ pub struct ListCertificates {
     pub cluster: Option<ClusterName>,
     /// Only those that end within this time and have not ended.
     pub expiring: Option<Duration>,
+    /// Also those of authorities, servers, proxies and responders.
+    pub with_infrastructure: bool,
     /// Only those after this one.
     pub after: Option<Fingerprint>,
     /// At most this many.
@@ -77,7 +79,9 @@ impl Query for ListCertificates {
 
     fn answer(&self, _: &Permit, txn: &mut Txn<'_>, moment: &Moment<'_>) -> Result<Self::Answer, Rejected> {
         let is_wanted = |row: &CertificateRow| {
-            self.cluster.as_ref().is_none_or(|cluster| row.cluster.as_ref() == Some(cluster))
+            let is_personal = matches!(row.role, CertificateRole::User | CertificateRole::Management);
+            (is_personal || self.with_infrastructure)
+                && self.cluster.as_ref().is_none_or(|cluster| row.cluster.as_ref() == Some(cluster))
                 && self
                     .expiring
                     .is_none_or(|within| row.not_after >= moment.now && row.not_after <= moment.now.after(within))

@@ -186,7 +186,7 @@ pub(super) struct Issue {
 #[command(after_help = "\
 Examples:  portcullis kubeconfig ana --out ana.kubeconfig
            portcullis kubeconfig ana --merge ~/.kube/config
-           kubectl --kubeconfig ana.kubeconfig get pods")]
+           kubectl --kubeconfig ana.kubeconfig auth whoami")]
 pub(super) struct Kubeconfig {
     /// To whom.
     pub(super) id: String,
@@ -328,6 +328,9 @@ pub(super) struct CertList {
     /// Only what expires within this time.
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub(super) expiring: Option<Duration>,
+    /// Also those of authorities, servers and OCSP responders.
+    #[arg(long)]
+    pub(super) all: bool,
 }
 
 #[derive(Debug, Args)]

@@ -27,7 +27,8 @@ async fn list(context: &Context, args: &args::CertList) -> Result<Exit, Failure>
     let query = Query::default()
         .with("id", args.id.as_deref())
         .with("cluster", args.cluster.as_ref().map(|name| name.as_str()))
-        .with("expiring_seconds", expiring.as_deref());
+        .with("expiring_seconds", expiring.as_deref())
+        .with("all", args.all.then_some("true"));
     let items = all(&mut context.client()?, &query).await?;
     output::print(context.format(), &List { items })?;
     Ok(Exit::Done)

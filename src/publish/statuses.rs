@@ -110,10 +110,11 @@ impl Follower for StatusFollower {
         }
         let has_cuts = changes.iter().any(|change| matches!(change, Change::CutOff(..) | Change::Revoked(..)));
         self.statuses.apply(changes);
-        self.statuses.reached(self.cursor);
+        // Before it is announced: whoever hears that a revocation is in force finds no older answer ready.
         if has_cuts {
             self.roll.note_cut();
         }
+        self.statuses.reached(self.cursor);
         Ok(())
     }
 

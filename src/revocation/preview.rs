@@ -36,11 +36,7 @@ impl Query for Preview {
     type Answer = Affected;
 
     fn permission(&self) -> Permission {
-        match self.target {
-            Target::User(_) => Permission::IdentityRevoke,
-            Target::Agency(_) => Permission::AgencyRevoke,
-            Target::Certificate(_) => Permission::CertificateRevoke,
-        }
+        Permission::CertificateRead
     }
 
     fn scope(&self, txn: &mut Txn<'_>) -> Result<Scope, Rejected> {

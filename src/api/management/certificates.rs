@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rcgen::KeyPair;
 
-use crate::access::{Actor, Holder, Realm};
+use crate::access::{Actor, Holder, Permission, Realm};
 use crate::api::Api;
 use crate::api::routes::{Call, Reply};
 use crate::api::wire;
@@ -114,7 +114,7 @@ pub fn list(api: &Api, call: &Call) -> Result<Reply, Rejected> {
     // Without a role everyone sees their own, so that is what they mean.
     if id.is_none()
         && let Actor::Holder(holder) = &call.actor
-        && api.engine.may(&call.actor, crate::access::Permission::IdentityList).is_err()
+        && !api.engine.holds(&call.actor, Permission::CertificateRead)?
     {
         id = Some((&holder.id).into());
     }
@@ -122,6 +122,7 @@ pub fn list(api: &Api, call: &Call) -> Result<Reply, Rejected> {
         id,
         cluster: call.asked("cluster")?.or_else(|| own_cluster(&call.actor)),
         expiring: call.asked::<u64>("expiring_seconds")?.map(Duration::from_secs),
+        with_infrastructure: call.asked("all")?.unwrap_or(false),
         after: call.asked::<Fingerprint>("after")?,
         limit,
     };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::certificates::{own_cluster, recorded_body};
+use crate::access::{Actor, Part};
 use crate::api::Api;
 use crate::api::routes::{Call, Reply};
 use crate::api::wire;
@@ -38,7 +39,7 @@ pub async fn revoke(api: Arc<Api>, call: Arc<Call>) -> Result<Reply, Rejected> {
         blocking(move || commit(&api, &call, &asked)).await?
     };
     let proxies = if asked.request.no_wait { Vec::new() } else { enforce(&api, &asked, committed.revision).await };
-    blocking(move || tell(&api, &call, &asked, &committed, proxies)).await
+    blocking(move || tell(&api, &asked, &committed, proxies)).await
 }
 
 struct Committed {
@@ -69,8 +70,9 @@ impl Asked {
             Target::Certificate(_) => None,
             Target::User(_) | Target::Agency(_) => named.or_else(|| own_cluster(&call.actor)),
         };
-        if request.comment.as_ref().is_some_and(|comment| comment.chars().count() > 500) {
-            return Err(Rejected::invalid("comment: wanted at most 500 characters"));
+        let is_fit = |comment: &String| comment.chars().count() <= 500 && !comment.chars().any(char::is_control);
+        if !request.comment.as_ref().is_none_or(is_fit) {
+            return Err(Rejected::invalid("comment: wanted at most 500 characters on one line"));
         }
         Ok(Self { request, target, cluster })
     }
@@ -135,16 +137,15 @@ fn enforcement(name: String, enforced: Result<Enforced, NotEnforced>, patience: 
 /// Counts what this very revocation ended.
 fn tell(
     api: &Api,
-    call: &Call,
     asked: &Asked,
     committed: &Committed,
     proxies: Vec<wire::ProxyEnforcement>,
 ) -> Result<Reply, Rejected> {
-    let affected = affected(api, call, asked);
+    // The commit was authorised; whoever has just revoked themselves could no longer ask what they have ended.
+    let affected = affected(api, &Actor::System(Part::Publisher), asked)?;
     let now = api.engine.world().clock.now();
     let (mut certificates, mut expired) = (0_u64, 0_u64);
-    // Whoever has just revoked themselves can no longer ask what it was they ended.
-    for Recorded { row, .. } in affected.iter().flat_map(|affected| &affected.hit) {
+    for Recorded { row, .. } in &affected.hit {
         let status = api.statuses.status(&row.fingerprint, now);
         if matches!(status, Ok(Status::Revoked(cut)) if cut.revision == committed.revision) {
             *(if row.not_after < now { &mut expired } else { &mut certificates }) += 1;
@@ -153,7 +154,7 @@ fn tell(
     let answer = wire::RevokeAnswer {
         revision: committed.revision.to_string(),
         target: asked.request.target.clone(),
-        already: certificates == 0 && expired == 0 && affected.is_ok(),
+        already: certificates == 0 && expired == 0,
         expired,
         certificates,
         tokens: 0,
@@ -164,7 +165,7 @@ fn tell(
 }
 
 fn preview(api: &Api, call: &Call, asked: &Asked) -> Result<Reply, Rejected> {
-    let affected = affected(api, call, asked)?;
+    let affected = affected(api, &call.actor, asked)?;
     let standing = |rows: &[Recorded]| -> Vec<Recorded> {
         let now = api.engine.world().clock.now();
         let status = |recorded: &Recorded| api.statuses.status(&recorded.row.fingerprint, now);
@@ -196,9 +197,9 @@ fn preview(api: &Api, call: &Call, asked: &Asked) -> Result<Reply, Rejected> {
     Reply::of(&answer, api.engine.store().end())
 }
 
-fn affected(api: &Api, call: &Call, asked: &Asked) -> Result<Affected, Rejected> {
+fn affected(api: &Api, actor: &Actor, asked: &Asked) -> Result<Affected, Rejected> {
     let query = Preview { target: asked.target.clone(), cluster: asked.cluster.clone() };
-    Ok(api.engine.ask(&call.actor, &query)?.outcome)
+    Ok(api.engine.ask(actor, &query)?.outcome)
 }
 
 /// What it means, in a sentence or two.

@@ -48,7 +48,7 @@ pub(in crate::cli) async fn run(context: &Context, args: args::Kubeconfig) -> Re
     match there {
         None => {
             pending.finish(fresh.expose().as_bytes()).map_err(|error| error.adding(&issued))?;
-            output::words(&format!("wrote {file}; try: kubectl --kubeconfig {file} get pods"));
+            output::words(&format!("wrote {file}; try: kubectl --kubeconfig {file} auth whoami"));
         }
         Some(mut there) => {
             let newer = Document::read(fresh.expose().as_bytes()).map_err(lost)?;
@@ -62,7 +62,10 @@ pub(in crate::cli) async fn run(context: &Context, args: args::Kubeconfig) -> Re
                 output::words(&format!("{file} was written anew: its comments are in the backup only"));
             }
             let backup = backup.map(|backup| format!("; backup in {}", backup.display())).unwrap_or_default();
-            output::words(&format!("merged into {file}{backup}; try: kubectl --context {} get pods", merged.context));
+            output::words(&format!(
+                "merged into {file}{backup}; try: kubectl --context {} auth whoami",
+                merged.context
+            ));
         }
     }
     if let Some(format) = context.format {
