@@ -44,14 +44,15 @@ impl<T, E: fmt::Display> Doing<T> for Result<T, E> {
     }
 }
 
-/// Resolves when the process is asked to stop.
-async fn asked_to_stop() -> Result<(), AppError> {
+/// Listens for signals from now on; what it gives resolves when one asks the process to stop.
+fn asked_to_stop() -> Result<impl Future<Output = ()>, AppError> {
     use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).doing("waiting for signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).doing("waiting for signals")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    let mut terminate = signal(SignalKind::terminate()).doing("listening for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).doing("listening for signals")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
