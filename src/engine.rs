@@ -291,3 +291,6 @@ const REFUSALS_PER_SECOND: u64 = 10;
 
 /// Actors whose refusals are counted at once before the idle ones are forgotten.
 const MAX_WINDOWS: usize = 10_000;
+
+#[cfg(test)]
+mod tests;

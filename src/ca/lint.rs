@@ -141,3 +141,6 @@ fn rule_of_issuer(tbs: &TbsCertificate<'_>, wanted: &Wanted, issuer: &Issuer) ->
 fn ensure(holds: bool, rule: Broken) -> Result<(), Broken> {
     if holds { Ok(()) } else { Err(rule) }
 }
+
+#[cfg(test)]
+mod tests;
