@@ -187,15 +187,10 @@ pub enum Scope {
     Everything,
     /// What belongs to one identity; on one cluster, where the wish says so.
     Of(AnyId, Option<ClusterName>),
+    /// An identity itself, whatever the cluster.
+    Identity(IdentityId),
     /// One cluster.
     Cluster(ClusterName),
-}
-
-impl Scope {
-    /// What belongs to this identity on every cluster.
-    pub fn of(id: &IdentityId) -> Self {
-        Self::Of(AnyId::from(id), None)
-    }
 }
 
 /// What an actor holds, read in the transaction that uses it.
@@ -261,6 +256,7 @@ fn is_own(holder: &Holder, scope: &Scope) -> bool {
     };
     match scope {
         Scope::Everything => false,
+        Scope::Identity(id) => *id == holder.id,
         Scope::Cluster(cluster) => on_own_cluster(cluster),
         Scope::Of(id, Some(cluster)) => id.as_str() == holder.id.as_str() && on_own_cluster(cluster),
         Scope::Of(id, None) => id.as_str() == holder.id.as_str() && holder.realm == Realm::Management,

@@ -128,9 +128,14 @@ impl Rejected {
         Self::new(Code::Invalid, detail)
     }
 
-    /// There is no such thing, or it is not the actor's: the same words for both.
+    /// There is no such thing, told to whoever may know.
     pub fn not_found(what: impl fmt::Display) -> Self {
-        Self::new(Code::NotFound, format!("there is no {what} here, or it is not yours to see"))
+        Self::new(Code::NotFound, format!("there is no {what}"))
+    }
+
+    /// The same words for what does not exist and for what is not the actor's.
+    pub fn not_yours() -> Self {
+        Self::new(Code::NotFound, "there is no such thing here, or it is not yours")
     }
 }
 

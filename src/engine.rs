@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::access::{Actor, Denied, Grants, Holder, Permission, Permit, Realm, Scope, authorise};
+use crate::access::{Actor, Denied, Grants, Holder, Part, Permission, Permit, Realm, Scope, authorise};
 use crate::command::{Code, Command, Query, Rejected};
 use crate::directory::admins;
 use crate::ident::Fingerprint;
@@ -114,6 +114,23 @@ impl Engine {
         Ok(authorise(actor, &grants, permission, &Scope::Everything).is_ok())
     }
 
+    /// Forgets the answers that were kept for repeated requests for longer than a day; blocking.
+    pub fn forget_answers(&self) -> Result<(), Rejected> {
+        let now = self.world.clock.now();
+        loop {
+            let mut txn = Txn::begin(&*self.store);
+            for row in txn.scan_all::<AnsweredRow>(&[])? {
+                if now.since(row.value.at) > ANSWERS_KEPT && txn.writes() < FORGOTTEN_AT_ONCE {
+                    txn.delete::<AnsweredRow>(&(row.value.actor, row.value.key));
+                }
+            }
+            if txn.is_empty() {
+                return Ok(());
+            }
+            txn.commit(now, &Actor::System(Part::Upkeep))?;
+        }
+    }
+
     fn attempt<C: Command>(
         &self,
         actor: &Actor,
@@ -159,7 +176,7 @@ impl Engine {
         authorise(actor, grants, permission, scope).map_err(|denied| {
             self.journal_refusal(actor, permission, now);
             match denied {
-                Denied::NotYours => Rejected::not_found("such thing"),
+                Denied::NotYours => Rejected::not_yours(),
                 Denied::NoRight => Rejected::new(
                     Code::Forbidden,
                     format!("{actor} may not do this: it needs a role with {}", words(permission)),
@@ -202,7 +219,7 @@ fn grants(actor: &Actor, txn: &mut Txn<'_>, now: Timestamp) -> Result<Grants, Re
 /// To whoever has no role, what is not theirs and what does not exist look the same.
 fn hide(rejected: Rejected, grants: &Grants) -> Rejected {
     match rejected.code {
-        Code::NotFound if grants.roles.is_empty() => Rejected::not_found("such thing"),
+        Code::NotFound if grants.roles.is_empty() => Rejected::not_yours(),
         _ => rejected,
     }
 }
@@ -240,13 +257,15 @@ fn remember<C: Command>(
 ) -> Result<(), Rejected> {
     let outcome = postcard::to_allocvec(outcome)
         .map_err(|error| Rejected::new(Code::Internal, format!("an answer cannot be kept: {error}")))?;
-    let row = AnsweredRow { digest: wish.digest, outcome, at };
+    let row = AnsweredRow { actor: actor.to_string(), key: wish.key.clone(), digest: wish.digest, outcome, at };
     Ok(txn.put(&(actor.to_string(), wish.key.clone()), &row)?)
 }
 
 /// An answer kept for a repeated request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct AnsweredRow {
+    actor: String,
+    key: String,
     digest: [u8; 32],
     /// The outcome in postcard.
     outcome: Vec<u8>,
@@ -285,6 +304,12 @@ impl Window {
 
 /// How often a wish is decided again before its wisher is told to try later; each time somebody else got through.
 const ATTEMPTS: usize = 100;
+
+/// How long a request may be sent again and gets its first answer.
+const ANSWERS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Answers forgotten in one commit.
+const FORGOTTEN_AT_ONCE: usize = 100;
 
 /// Entries one actor's refusals may make in a second; the rest are counted.
 const REFUSALS_PER_SECOND: u64 = 10;

@@ -4,6 +4,7 @@
 //! shows nothing; and libraries are held at warnings, because some of them print whole requests when asked for more.
 
 use std::fmt;
+use std::io::IsTerminal as _;
 use std::sync::{Mutex, PoisonError};
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -42,7 +43,8 @@ pub enum LogError {
 pub fn start_logs(format: LogFormat, level: &str) -> Result<(), LogError> {
     let level: LevelFilter = level.parse().map_err(|_| LogError::Level(level.to_owned()))?;
     let ours = Targets::new().with_target(OURS, level).with_default(level.min(LevelFilter::WARN));
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let layer = match format {
         LogFormat::Text => layer.with_target(false).boxed(),
         LogFormat::Json => layer.json().boxed(),

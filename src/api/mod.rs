@@ -26,6 +26,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use crate::ca::clusters::Authorities;
 use crate::command::Code;
 use crate::engine::Engine;
+use crate::ident::ClusterName;
 use crate::net::tls::ClientAnchors;
 use crate::observe::Metrics;
 use crate::proxy::Proxy;
@@ -105,16 +106,27 @@ impl Api {
 
 /// The proxies that a revocation waits for, by name.
 #[derive(Debug, Default)]
-pub struct Proxies(RwLock<Vec<(String, Arc<Proxy>)>>);
+pub struct Proxies(RwLock<Vec<Follower>>);
+
+/// A proxy that follows this authority.
+#[derive(Clone, Debug)]
+pub struct Follower {
+    /// What it is called.
+    pub name: String,
+    /// The cluster it stands in front of.
+    pub cluster: ClusterName,
+    /// The proxy.
+    pub proxy: Arc<Proxy>,
+}
 
 impl Proxies {
     /// From now on revocations wait for this one too.
-    pub fn add(&self, name: String, proxy: Arc<Proxy>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).push((name, proxy));
+    pub fn add(&self, follower: Follower) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).push(follower);
     }
 
     /// Those that enforce at this moment.
-    pub fn all(&self) -> Vec<(String, Arc<Proxy>)> {
+    pub fn all(&self) -> Vec<Follower> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

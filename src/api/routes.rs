@@ -148,8 +148,18 @@ pub fn table() -> Vec<Route> {
             P::IdentityWrite,
             Plain(|api, call| identities::delete(api, call, IdentityKind::User)),
         ),
-        route(Method::POST, "/v1/users/{id}/lock", P::IdentityLock, Plain(revocations::lock)),
-        route(Method::POST, "/v1/users/{id}/unlock", P::IdentityLock, Plain(revocations::unlock)),
+        route(
+            Method::POST,
+            "/v1/users/{id}/lock",
+            P::IdentityLock,
+            Plain(|api, call| revocations::lock(api, call, IdentityKind::User)),
+        ),
+        route(
+            Method::POST,
+            "/v1/users/{id}/unlock",
+            P::IdentityLock,
+            Plain(|api, call| revocations::unlock(api, call, IdentityKind::User)),
+        ),
         route(
             Method::GET,
             "/v1/agencies",
@@ -175,8 +185,18 @@ pub fn table() -> Vec<Route> {
             P::IdentityWrite,
             Plain(|api, call| identities::delete(api, call, IdentityKind::Agency)),
         ),
-        route(Method::POST, "/v1/agencies/{id}/lock", P::IdentityLock, Plain(revocations::lock)),
-        route(Method::POST, "/v1/agencies/{id}/unlock", P::IdentityLock, Plain(revocations::unlock)),
+        route(
+            Method::POST,
+            "/v1/agencies/{id}/lock",
+            P::IdentityLock,
+            Plain(|api, call| revocations::lock(api, call, IdentityKind::Agency)),
+        ),
+        route(
+            Method::POST,
+            "/v1/agencies/{id}/unlock",
+            P::IdentityLock,
+            Plain(|api, call| revocations::unlock(api, call, IdentityKind::Agency)),
+        ),
         route(Method::GET, "/v1/groups", P::GroupRead, Plain(groups::list)),
         route(Method::GET, "/v1/groups/{name}", P::GroupRead, Plain(groups::show)),
         route(Method::DELETE, "/v1/groups/{name}", P::GroupWrite, Plain(groups::delete)),
@@ -185,6 +205,16 @@ pub fn table() -> Vec<Route> {
         route(Method::GET, "/v1/clusters/{name}", P::ClusterRead, Plain(clusters::show)),
         route(Method::GET, "/metrics", P::MetricsRead, Plain(status::metrics)),
     ]
+}
+
+/// What a route takes in its query.
+pub fn known_query(method: &Method, path: &str) -> &'static [&'static str] {
+    match (method, path) {
+        (&Method::GET, "/v1/certificates") => &["id", "cluster", "expiring_seconds", "all", "after", "limit"],
+        (&Method::GET, "/v1/users" | "/v1/agencies" | "/v1/groups" | "/v1/clusters") => &["after", "limit"],
+        (&Method::DELETE, _) => &["force"],
+        _ => &[],
+    }
 }
 
 /// Routes by path, then by method.

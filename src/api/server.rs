@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use rustls_pki_types::CertificateDer;
 
 use super::management::revocations::{self, blocking};
-use super::routes::{Call, Handler, Reply, Route, Router};
+use super::routes::{Call, Handler, Reply, Route, Router, known_query};
 use super::{Api, authenticate, problem};
 use crate::command::{Code, Rejected};
 use crate::engine::Repeatable;
@@ -111,6 +111,7 @@ async fn reply(
     let actor = blocking(move || authenticate::actor(&engine, &presented)).await?;
     let (handler, parameters) = route(request.method(), request.uri().path())?;
     let query = pairs(request.uri().query().unwrap_or_default())?;
+    must_be_known(request.method(), request.uri().path(), &query)?;
     let key = idempotency_key(&request)?;
     let target = format!("{} {}", request.method(), request.uri());
     let body = read(request).await?;
@@ -140,6 +141,19 @@ fn route(method: &Method, path: &str) -> Result<(Handler, HashMap<String, String
     Ok((*handler, parameters))
 }
 
+/// A misspelt narrowing would show everything.
+fn must_be_known(method: &Method, path: &str, query: &HashMap<String, String>) -> Result<(), Rejected> {
+    let known = known_query(method, path);
+    match query.keys().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => Err(Rejected::invalid(format!(
+            "wanted {} in the query, found \"{}\"",
+            if known.is_empty() { "nothing".to_owned() } else { known.join(", ") },
+            name.escape_debug()
+        ))),
+    }
+}
+
 /// A key chosen by the client makes a request repeatable.
 fn idempotency_key(request: &Request<Incoming>) -> Result<Option<String>, Rejected> {
     let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
@@ -150,13 +164,23 @@ fn idempotency_key(request: &Request<Incoming>) -> Result<Option<String>, Reject
 }
 
 async fn read(request: Request<Incoming>) -> Result<Vec<u8>, Rejected> {
-    let body = Limited::new(request.into_body(), MAX_BODY);
-    match body.collect().await {
-        Ok(body) => Ok(body.to_bytes().to_vec()),
-        Err(_) => {
-            Err(Rejected::new(Code::TooLarge, format!("wanted a body of at most {MAX_BODY} octets, sent to its end")))
+    let mut body = request.into_body();
+    let (mut bytes, mut length) = (Vec::new(), 0_usize);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Rejected::invalid("wanted a body that is sent to its end"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        length = length.saturating_add(data.len());
+        if length <= MAX_BODY {
+            bytes.extend_from_slice(&data);
+        } else if length > MAX_DRAINED {
+            break;
         }
     }
+    // What is too long is read on for a while, so that the refusal is not lost in a reset.
+    if length > MAX_BODY {
+        return Err(Rejected::new(Code::TooLarge, format!("wanted a body of at most {MAX_BODY} octets")));
+    }
+    Ok(bytes)
 }
 
 fn digest(target: &str, body: &[u8]) -> [u8; 32] {
@@ -222,6 +246,9 @@ pub(super) fn set_revision<B>(response: &mut Response<B>, revision: &str) {
 
 /// A certificate request is 64 KiB at most, and JSON escapes its line ends.
 const MAX_BODY: usize = 128 * 1024;
+
+/// What is read of a body that is too long.
+const MAX_DRAINED: usize = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -351,6 +351,9 @@ pub struct Cluster {
     pub issuers: Vec<Issuer>,
     /// Whether an API server trusts the issuing CA itself, so that revocations are not enforced there.
     pub shared_ca: bool,
+    /// The proxies of this cluster that follow the authority; without one, revocations show in CRL and OCSP only.
+    #[serde(default)]
+    pub proxies: Vec<String>,
 }
 
 /// A certificate authority.

@@ -158,11 +158,12 @@ impl Authority {
         Ok(Loaded { engine: Arc::clone(&ground.engine), authorities, statuses, roll, lists, responders, following })
     }
 
-    /// Serves on the listeners; the API's certificate is for `names`.
+    /// Serves on the listeners; the API's certificate is for `names`. The certificates of `others` are renewed with it.
     pub fn start(
         loaded: Loaded,
         listeners: Listeners,
         names: Vec<String>,
+        others: Vec<Arc<Served>>,
         places: &Places,
         passphrase: Secret<String>,
     ) -> Result<Self, AppError> {
@@ -187,12 +188,13 @@ impl Authority {
         let config = config.doing("preparing the API's TLS")?;
         let public = Arc::new(Public { lists, responders, keyring: Arc::clone(&authorities.keyring), statuses, clock });
         let (stopper, stop) = stop::channel();
+        let all = others.into_iter().chain([Arc::clone(&served)]).collect();
         let management = Arc::new(Management(Arc::clone(&api)));
         let mut tasks = vec![
             tokio::spawn(listen::serve(listeners.api, config, management, listeners.api_limits, stop.clone())),
             tokio::spawn(listen::serve_plain(listeners.public, public, listeners.public_limits, stop.clone())),
             tokio::spawn(upkeep::publish(Arc::clone(&api), stop.clone())),
-            tokio::spawn(upkeep::renew(Arc::clone(&api), vec![Arc::clone(&served)], stop.clone())),
+            tokio::spawn(upkeep::renew(Arc::clone(&api), all, stop.clone())),
         ];
         if let Some(listener) = listeners.health {
             let health = Arc::new(Health(Arc::clone(&api)));

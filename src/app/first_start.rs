@@ -12,13 +12,16 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 
 use super::authority::Ground;
 use super::{AppError, Doing};
+use crate::access::{Actor, Part};
 use crate::ca::clusters::Authorities;
 use crate::ca::init::{create_authorities, first_admin, is_initialised, open_authorities};
 use crate::ca::issue::IssuedCertificate;
+use crate::ca::look::ListCertificates;
 use crate::ca::vault::{private_pem, write_new_private};
 use crate::config::profile::Profile;
 use crate::config::url::ServiceUrl;
 use crate::ident::{IdentityId, IssuerName};
+use crate::ledger::rows::CertificateRole;
 use crate::world::{Entropy, random};
 use crate::x509::pem;
 use crate::x509::public_key::PublicKey;
@@ -49,6 +52,23 @@ pub fn authorities(ground: &Ground, public_url: &str) -> Result<Authorities, App
         return Ok(authorities);
     }
     create_authorities(&ground.engine, vault, public_url).doing("making the authorities")
+}
+
+/// Refuses where somebody was given the keys already: the way back in is another. Blocking.
+pub fn must_have_no_admin(ground: &Ground) -> Result<(), AppError> {
+    let everyone = ListCertificates { limit: usize::MAX, ..ListCertificates::default() };
+    let issued = ground.engine.ask(&Actor::System(Part::Publisher), &everyone).doing("reading the record")?.outcome;
+    match issued.iter().find(|recorded| recorded.row.role == CertificateRole::Management) {
+        None => Ok(()),
+        Some(recorded) => Err(AppError::new(
+            "initialising",
+            format!(
+                "this store is initialised, and {} has a certificate to manage it: run `portcullis serve`, and \
+                 `portcullis recover admin` if nobody can get in",
+                recorded.row.subject
+            ),
+        )),
+    }
 }
 
 /// Issues the first admin's certificate for a key made here, and writes their profile. Blocking.

@@ -14,6 +14,7 @@ use super::first_start::{self, FirstAdmin};
 use super::serving::Served;
 use super::{AppError, Doing, asked_to_stop};
 use crate::access::{Actor, Part};
+use crate::api::Follower;
 use crate::ca::clusters::{self, NewCluster};
 use crate::ca::look::ShowCluster;
 use crate::ca::vault::write_new_private;
@@ -109,9 +110,10 @@ impl Running {
         let equipped = equip(&loaded, &addresses)?;
         let passphrase = dir.places.passphrase.read().doing("reading the passphrase of the CA keys")?;
         let names = names_of(addresses.api);
+        let others = vec![Arc::clone(&equipped.proxy), Arc::clone(&equipped.upstream)];
         let (api_limits, public_limits) = Default::default();
         let listeners = Listeners { api, public, health: None, api_limits, public_limits };
-        let authority = Authority::start(loaded, listeners, names, &dir.places, passphrase)?;
+        let authority = Authority::start(loaded, listeners, names, others, &dir.places, passphrase)?;
         let clock = Arc::clone(&world.clock);
         let token =
             Secret::new(fs::read_to_string(&dir.token).doing("reading the upstream's token")?.trim().to_owned());
@@ -130,7 +132,8 @@ impl Running {
         let upstream = Upstream::new(&url, vec![equipped.infra], credential).doing("reaching the demo upstream")?;
         let proxy = Proxy::start(parts, ProxySettings::new(demo_cluster()?, upstream)).doing("starting the proxy")?;
         let proxy = Arc::new(proxy);
-        authority.api.proxies.add("demo".to_owned(), Arc::clone(&proxy));
+        let name = "demo".to_owned();
+        authority.api.proxies.add(Follower { name, cluster: demo_cluster()?, proxy: Arc::clone(&proxy) });
         let (stopper, stop) = stop::channel();
         tokio::spawn(health::serve(health, statuses, Arc::clone(&authority.api.metrics), stop));
         dir.announce(&addresses)?;

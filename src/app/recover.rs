@@ -124,7 +124,7 @@ fn recover(api: &Api, wish: &Wish) -> Result<(String, String), Rejected> {
         .map_err(|error| Rejected::new(Code::RequestRefused, error.to_string()))?;
     tracing::warn!(id = %wish.id, "an admin is being recovered");
     make_admin(api, &wish.id)?;
-    api.engine.run(&Actor::Recovery, &Unlock { id: (&wish.id).into(), cluster: None })?;
+    api.engine.run(&Actor::Recovery, &Unlock { id: (&wish.id).into(), kind: IdentityKind::User, cluster: None })?;
     let issue = Issue {
         id: wish.id.clone(),
         purpose: Purpose::Management,

@@ -36,6 +36,7 @@ pub fn init(settings: &Settings, admin: &IdentityId, profile: &Path) -> Result<(
     }
     let ground = Ground::open_or_create(&places, &world)?;
     let authorities = first_start::authorities(&ground, &settings.public_url.to_string())?;
+    first_start::must_have_no_admin(&ground)?;
     let api_url = settings.api_url.clone();
     first_start::admin(&ground, &authorities, &FirstAdmin { id: admin.clone(), profile: profile.to_owned(), api_url })
 }
@@ -90,7 +91,7 @@ async fn start(settings: &Settings) -> Result<Authority, AppError> {
     }
     let passphrase = places.passphrase.read().doing("reading the passphrase of the CA keys")?;
     let names = vec![settings.api_url.host().to_owned(), "localhost".to_owned()];
-    Authority::start(loaded, listeners, names, &places, passphrase)
+    Authority::start(loaded, listeners, names, Vec::new(), &places, passphrase)
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, AppError> {

@@ -17,13 +17,17 @@ pub(super) async fn publish(api: Arc<Api>, mut stop: Stop) {
     // The first lists were published before anything was served.
     let mut pause = INTERVAL;
     loop {
-        tokio::select! {
+        let is_due = tokio::select! {
             () = stop.stopped() => return,
-            changed = cuts.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(pause) => {}
-        }
+            changed = cuts.changed() => match changed {
+                Ok(()) => false,
+                Err(_) => return,
+            },
+            () = tokio::time::sleep(pause) => true,
+        };
         let lists = Arc::clone(&api.lists);
-        pause = match spawn_blocking(move || lists.publish_all()).await {
+        let publish = move || if is_due { lists.publish_all() } else { lists.publish_issuing() };
+        pause = match spawn_blocking(publish).await {
             Ok(Ok(())) => INTERVAL,
             Ok(Err(error)) => {
                 tracing::error!(%error, "the CRLs were not published");
@@ -37,7 +41,7 @@ pub(super) async fn publish(api: Arc<Api>, mut stop: Stop) {
     }
 }
 
-/// Renews responders and server certificates when they are due.
+/// Renews responders and server certificates when they are due, and forgets answers nobody will ask for again.
 pub(super) async fn renew(api: Arc<Api>, served: Vec<Arc<Served>>, mut stop: Stop) {
     loop {
         tokio::select! {
@@ -46,6 +50,7 @@ pub(super) async fn renew(api: Arc<Api>, served: Vec<Arc<Served>>, mut stop: Sto
         }
         let (api, served) = (Arc::clone(&api), served.clone());
         let renewed = spawn_blocking(move || {
+            api.engine.forget_answers().map_err(|error| error.to_string())?;
             api.responders.renew().map_err(|error| error.to_string())?;
             served.iter().try_for_each(|served| {
                 served.renew_if_due(&api.engine, &api.authorities).map_err(|error| error.to_string())

@@ -240,7 +240,8 @@ fn proxy(found: &wire::ProxyEnforcement) -> String {
         state => format!("{state} after {after}"),
     };
     let reason = found.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-    format!("{}: {state}, {} connections ended{reason}", found.name, found.closed)
+    let connections = if found.closed == 1 { "connection" } else { "connections" };
+    format!("{}: {state}, {} {connections} ended{reason}", found.name, found.closed)
 }
 
 fn in_a_line(certificate: &wire::Certificate) -> String {

@@ -160,8 +160,11 @@ impl Shown for wire::Cluster {
 
 /// What shared CAs cost, in words wherever a cluster is shown.
 fn enforcement(cluster: &wire::Cluster) -> String {
-    let words = if cluster.shared_ca { "not enforced at the API server itself" } else { "enforced" };
-    words.to_owned()
+    let by = match cluster.proxies.as_slice() {
+        [] => "no proxy: CRL and OCSP only".to_owned(),
+        proxies => format!("enforced by {}", proxies.join(", ")),
+    };
+    if cluster.shared_ca { format!("{by}; not at the API server itself") } else { by }
 }
 
 fn place(certificate: &wire::Certificate) -> String {

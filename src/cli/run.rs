@@ -11,7 +11,8 @@ use crate::observe::{self, LogFormat};
 
 pub(super) fn quickstart(settings: &quickstart::Settings) -> Result<Exit, Failure> {
     observe::start_logs(LogFormat::Text, "warn").map_err(Failure::failed)?;
-    output::words("starting; the first start makes keys and takes a few seconds");
+    let is_first = !settings.dir.join("profile.toml").exists();
+    output::words(if is_first { "starting; the first start makes keys and takes a few seconds" } else { "starting" });
     let program = program();
     app::quickstart::run(settings, |ready| output::words(&commands(&program, ready))).map_err(Failure::failed)?;
     Ok(Exit::Done)
@@ -20,7 +21,7 @@ pub(super) fn quickstart(settings: &quickstart::Settings) -> Result<Exit, Failur
 pub(super) fn init(wish: &Init) -> Result<Exit, Failure> {
     app::serve::init(&wish.authority, &wish.admin, &wish.profile).map_err(Failure::failed)?;
     output::words(&format!(
-        "initialised; {} is the profile of {}: keep it, it is shown to nobody else\nnext: portcullis serve",
+        "initialised; {} is the profile of {}: keep it, it is shown to nobody else\nnext: portcullis serve --config …",
         wish.profile.display(),
         wish.admin
     ));

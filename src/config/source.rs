@@ -93,7 +93,9 @@ impl Source {
 
     /// A path; a relative one starts from the file's folder.
     pub fn path(&mut self, table: &'static str, key: &'static str) -> Option<PathBuf> {
-        let folder = self.file.parent().map(Path::to_path_buf).unwrap_or_default();
+        // A bare file name has an empty parent, and a path below that would have none at all.
+        let folder = self.file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or_else(|| Path::new(".")).to_path_buf();
         self.text(table, key, move |text| match text {
             "" => Err("wanted a path, found an empty text"),
             text => Ok(folder.join(text)),

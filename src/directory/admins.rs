@@ -144,8 +144,8 @@ fn bump(txn: &mut Txn<'_>) -> Result<(), Rejected> {
 fn last_admin() -> Rejected {
     Rejected::new(
         Code::LastAdmin,
-        "this would leave no admin who can get in: make another admin first, or use --force and \
-         `portcullis recover admin` afterwards",
+        "this would leave no admin with a management certificate: make another and issue one with `portcullis issue ID \
+         --management` first, or use --force and `portcullis recover admin` afterwards",
     )
 }
 

@@ -51,7 +51,10 @@ impl Command for AddIdentity {
     fn decide(&self, _: &Permit, txn: &mut Txn<'_>, moment: &Moment<'_>) -> Result<Made, Rejected> {
         let id = &self.id;
         if let Some(present) = txn.get::<IdentityRow>(id)? {
-            return Err(Rejected::new(Code::AlreadyExists, format!("there is already an {} {id}", present.value.kind)));
+            return Err(Rejected::new(
+                Code::AlreadyExists,
+                format!("{id} is there already: {}", with_article(present.value.kind)),
+            ));
         }
         if let Some(deleted) = txn.get::<DeletedRow>(&AnyId::from(id))? {
             if !self.reuse {
@@ -218,4 +221,11 @@ fn check_group_count(count: usize) -> Result<(), Rejected> {
         )));
     }
     Ok(())
+}
+
+const fn with_article(kind: IdentityKind) -> &'static str {
+    match kind {
+        IdentityKind::User => "a user",
+        IdentityKind::Agency => "an agency",
+    }
 }

@@ -49,7 +49,7 @@ impl Query for ShowIdentity {
     }
 
     fn scope(&self, _: &mut Txn<'_>) -> Result<Scope, Rejected> {
-        Ok(Scope::of(&self.id))
+        Ok(Scope::Identity(self.id.clone()))
     }
 
     fn answer(&self, _: &Permit, txn: &mut Txn<'_>, _: &Moment<'_>) -> Result<IdentityView, Rejected> {

@@ -96,6 +96,13 @@ impl Lists {
         self.keyring.all().iter().try_for_each(|issuer| self.publish(issuer).map(drop))
     }
 
+    /// The same without the root's, which lists authorities only and is good for a year.
+    pub fn publish_issuing(&self) -> Result<(), Rejected> {
+        let all = self.keyring.all();
+        let mut issuing = all.iter().filter(|issuer| issuer.name != IssuerName::root());
+        issuing.try_for_each(|issuer| self.publish(issuer).map(drop))
+    }
+
     /// Signs and publishes one issuer's list; blocking.
     pub fn publish(&self, issuer: &Issuer) -> Result<Published, Rejected> {
         let announce = Announce { issuer: issuer.name.clone() };

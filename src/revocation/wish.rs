@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::{Permission, Permit, Scope};
 use crate::ca::look;
+use crate::ca::rows::ClusterRow;
 use crate::command::{Code, Command, Rejected};
 use crate::directory::admins;
 use crate::directory::rows::{DeletedRow, IdentityRow};
@@ -11,7 +12,7 @@ use crate::ident::{AnyId, ClusterName, IdentityId};
 use crate::journal::{Cause, IdentityKind};
 use crate::ledger::credentials::Reference;
 use crate::ledger::cuts::{self, Why};
-use crate::ledger::rows::CertificateRole;
+use crate::ledger::rows::{CertificateRole, LockRow};
 use crate::standing::CutKey;
 use crate::store::txn::Txn;
 use crate::world::{Moment, Timestamp};
@@ -100,6 +101,7 @@ impl Command for Revoke {
             Target::User(id) | Target::Agency(id) => id,
             Target::Certificate(reference) => return self.certificate(reference, txn, moment),
         };
+        must_be_a_cluster(txn, self.cluster.as_ref())?;
         let keys = self.target.cut_keys(self.cluster.as_ref());
         admins::must_remain(txn, moment.now, &keys, self.force)?;
         for key in keys {
@@ -153,11 +155,36 @@ pub(super) fn known(txn: &Txn<'_>, id: &AnyId) -> Result<Known, Rejected> {
     })
 }
 
+/// A cluster that is named exists: a mistyped one would end nothing and say that it had.
+fn must_be_a_cluster(txn: &Txn<'_>, cluster: Option<&ClusterName>) -> Result<(), Rejected> {
+    match cluster {
+        Some(name) if txn.peek::<ClusterRow>(name)?.is_none() => {
+            Err(Rejected::not_found(format_args!("cluster {name}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The ID is, or was, of this kind, or is locked although it never was anything.
+fn must_be(txn: &Txn<'_>, id: &AnyId, kind: IdentityKind) -> Result<(), Rejected> {
+    match known(txn, id)? {
+        Known::Present(found) | Known::Deleted(found, _) if found == kind => Ok(()),
+        Known::Never if txn.peek::<LockRow>(&(id.clone(), None))?.is_some() => Ok(()),
+        Known::Never => Err(Rejected::new(
+            Code::NotFound,
+            format!("{id} was never seen here: `revoke user {id} --lock` locks an ID all the same"),
+        )),
+        Known::Present(_) | Known::Deleted(..) => Err(Rejected::not_found(format_args!("{kind} {id}"))),
+    }
+}
+
 /// Locks an identity, or an agency with its members: nothing is issued, nothing is let in, until it is unlocked.
 #[derive(Clone, Debug)]
 pub struct Lock {
     /// Its ID.
     pub id: AnyId,
+    /// What it must be.
+    pub kind: IdentityKind,
     /// On this cluster only.
     pub cluster: Option<ClusterName>,
 }
@@ -178,12 +205,8 @@ impl Command for Lock {
     }
 
     fn decide(&self, _: &Permit, txn: &mut Txn<'_>, moment: &Moment<'_>) -> Result<LockChanged, Rejected> {
-        if known(txn, &self.id)? == Known::Never {
-            return Err(Rejected::new(
-                Code::NotFound,
-                format!("{} was never seen here: `revoke user {} --lock` locks an ID all the same", self.id, self.id),
-            ));
-        }
+        must_be(txn, &self.id, self.kind)?;
+        must_be_a_cluster(txn, self.cluster.as_ref())?;
         let keys = Target::Agency(self.id.clone()).cut_keys(self.cluster.as_ref());
         admins::must_remain(txn, moment.now, &keys, false)?;
         cuts::lock(txn, moment, &self.id, self.cluster.as_ref())?;
@@ -196,6 +219,8 @@ impl Command for Lock {
 pub struct Unlock {
     /// Its ID.
     pub id: AnyId,
+    /// What it must be.
+    pub kind: IdentityKind,
     /// The lock on this cluster; the lock everywhere is another one.
     pub cluster: Option<ClusterName>,
 }
@@ -212,6 +237,7 @@ impl Command for Unlock {
     }
 
     fn decide(&self, _: &Permit, txn: &mut Txn<'_>, _: &Moment<'_>) -> Result<LockChanged, Rejected> {
+        must_be(txn, &self.id, self.kind)?;
         Ok(LockChanged(cuts::unlock(txn, &self.id, self.cluster.as_ref())?))
     }
 }

@@ -112,6 +112,11 @@ impl<'s> Txn<'s> {
         self.events.push(event);
     }
 
+    /// How many rows it has written or deleted so far.
+    pub fn writes(&self) -> usize {
+        self.writes.len()
+    }
+
     /// Whether there is anything to commit.
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty() && self.events.is_empty()

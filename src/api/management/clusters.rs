@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use http::Uri;
 use rustls_pki_types::{CertificateDer, DnsName};
 
+use super::certificates::own_cluster;
 use crate::api::Api;
 use crate::api::routes::{Call, Reply};
 use crate::api::wire;
@@ -16,6 +17,11 @@ use crate::x509::pem::{self, Label};
 
 /// `GET /v1/clusters`.
 pub fn list(api: &Api, call: &Call) -> Result<Reply, Rejected> {
+    // To the holder of a cluster's certificate there is that cluster and no other.
+    if let Some(own) = own_cluster(&call.actor) {
+        let done = api.engine.ask(&call.actor, &ShowCluster(own))?;
+        return Reply::of(&wire::Page { items: vec![body(api, &done.outcome)], next: None }, done.revision);
+    }
     let done = api.engine.ask(&call.actor, &ListClusters)?;
     let items = done.outcome.iter().map(|view| body(api, view)).collect();
     Reply::of(&wire::Page { items, next: None }, done.revision)
@@ -91,11 +97,13 @@ fn body(api: &Api, view: &ClusterView) -> wire::Cluster {
         certificate_pem: pem::write(Label::Certificate, &row.der),
         crl: Some(api.authorities.places.crl(&row.name)),
     };
+    let proxies = api.proxies.all().into_iter();
     wire::Cluster {
         name: view.cluster.name.to_string(),
         server: view.cluster.server.clone(),
         names: view.cluster.names.clone(),
         issuers: view.authorities.iter().map(issuer).collect(),
         shared_ca: view.cluster.shared_ca,
+        proxies: proxies.filter(|proxy| proxy.cluster == view.cluster.name).map(|proxy| proxy.name).collect(),
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::certificates::{own_cluster, recorded_body};
 use crate::access::{Actor, Part};
-use crate::api::Api;
 use crate::api::routes::{Call, Reply};
 use crate::api::wire;
+use crate::api::{Api, Follower};
 use crate::command::{Code, Rejected};
 use crate::ident::{AnyId, ClusterName};
 use crate::journal::IdentityKind;
@@ -101,7 +101,7 @@ fn commit(api: &Api, call: &Call, asked: &Asked) -> Result<Committed, Rejected> 
 async fn enforce(api: &Api, asked: &Asked, revision: Revision) -> Vec<wire::ProxyEnforcement> {
     let patience = asked.request.wait_ms.map_or(PATIENCE, Duration::from_millis).min(LONGEST_WAIT);
     let mut waiting = tokio::task::JoinSet::new();
-    for (name, proxy) in api.proxies.all() {
+    for Follower { name, proxy, .. } in api.proxies.all() {
         waiting.spawn(async move {
             let enforced = proxy.enforced(revision, patience).await;
             enforcement(name, enforced, patience)
@@ -151,6 +151,8 @@ fn tell(
             *(if row.not_after < now { &mut expired } else { &mut certificates }) += 1;
         }
     }
+    let nobody = proxies.is_empty() && !asked.request.no_wait;
+    let unenforced = if nobody { " No proxy follows this authority: only CRL and OCSP tell of it." } else { "" };
     let answer = wire::RevokeAnswer {
         revision: committed.revision.to_string(),
         target: asked.request.target.clone(),
@@ -159,7 +161,7 @@ fn tell(
         certificates,
         tokens: 0,
         proxies,
-        meaning: meaning(asked, &committed.known, true),
+        meaning: meaning(asked, &committed.known, true) + unenforced,
     };
     Reply::of(&answer, committed.revision)
 }
@@ -235,9 +237,9 @@ fn meaning(asked: &Asked, known: &Known, is_done: bool) -> String {
 }
 
 /// `POST /v1/users/{id}/lock` and `POST /v1/agencies/{id}/lock`.
-pub fn lock(api: &Api, call: &Call) -> Result<Reply, Rejected> {
+pub fn lock(api: &Api, call: &Call, kind: IdentityKind) -> Result<Reply, Rejected> {
     let (id, cluster) = locked(call)?;
-    let done = api.run(call, &Lock { id: id.clone(), cluster })?;
+    let done = api.run(call, &Lock { id: id.clone(), kind, cluster })?;
     let meaning = if done.outcome.0 {
         format!("{id} is locked: proxies refuse it, and nothing is issued until it is unlocked")
     } else {
@@ -247,9 +249,9 @@ pub fn lock(api: &Api, call: &Call) -> Result<Reply, Rejected> {
 }
 
 /// `POST /v1/users/{id}/unlock` and `POST /v1/agencies/{id}/unlock`.
-pub fn unlock(api: &Api, call: &Call) -> Result<Reply, Rejected> {
+pub fn unlock(api: &Api, call: &Call, kind: IdentityKind) -> Result<Reply, Rejected> {
     let (id, cluster) = locked(call)?;
-    let done = api.run(call, &Unlock { id: id.clone(), cluster })?;
+    let done = api.run(call, &Unlock { id: id.clone(), kind, cluster })?;
     let meaning = if done.outcome.0 {
         format!("{id} is unlocked: credentials that still stand work again")
     } else {
