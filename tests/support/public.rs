@@ -1,6 +1,7 @@
 //! The public listener, asked with curl as any relying party asks it.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::run::run;
@@ -83,5 +84,60 @@ impl Demo {
             }
             assert!(Instant::now() < until, "no list of {issuer} reflects {revision:?} after {PATIENCE:?}");
         }
+    }
+}
+
+/// The CA certificates that the product publishes, in PEM.
+pub(crate) struct Authorities {
+    /// The root.
+    pub(crate) root: PathBuf,
+    /// The infrastructure CA.
+    pub(crate) infra: PathBuf,
+    /// The issuing CA of the demo cluster.
+    pub(crate) demo: PathBuf,
+    /// The root and the issuing CA in one file.
+    pub(crate) chain: PathBuf,
+}
+
+impl Demo {
+    /// Fetches every CA certificate.
+    pub(crate) fn authorities(&self) -> Authorities {
+        let [root, infra, demo] = ["root", "infra", "demo-1"].map(|name| {
+            let answer = self.get(&format!("/ca/{name}.crt"), &format!("{name}.der"), &[]);
+            assert_eq!((answer.status, answer.header("content-type")), (200, "application/pkix-cert"));
+            let pem = self.file(&format!("{name}.pem"));
+            let said = self.openssl([
+                "x509".as_ref(),
+                "-inform".as_ref(),
+                "DER".as_ref(),
+                "-in".as_ref(),
+                answer.body.as_os_str(),
+            ]);
+            std::fs::write(&pem, said.ok().out).expect("a file of the test");
+            pem
+        });
+        let read = |path| std::fs::read_to_string(path).expect("a certificate");
+        let chain = self.write("chain.pem", read(&root) + &read(&demo));
+        Authorities { root, infra, demo, chain }
+    }
+
+    /// A list in PEM beside the one in DER.
+    pub(crate) fn list_pem(&self, list: &Answer) -> PathBuf {
+        let pem = list.body.with_extension("pem");
+        let mut openssl = self.program("openssl");
+        openssl.args(["crl", "-inform", "DER", "-in"]).arg(&list.body).arg("-out").arg(&pem);
+        run(&mut openssl).ok();
+        pem
+    }
+
+    /// The path of an OCSP request over GET (RFC 6960 §A.1) for a certificate; no nonce.
+    pub(crate) fn ocsp_path(&self, issuer: &Path, certificate: &Path) -> String {
+        use base64::Engine as _;
+        let request = self.file("request.der");
+        let mut openssl = self.program("openssl");
+        openssl.args(["ocsp", "-no_nonce", "-issuer"]).arg(issuer).arg("-cert").arg(certificate);
+        run(openssl.arg("-reqout").arg(&request)).ok();
+        let text = base64::engine::general_purpose::STANDARD.encode(std::fs::read(request).expect("a request"));
+        format!("/ocsp/{}", text.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D"))
     }
 }
