@@ -44,6 +44,8 @@ pub async fn revoke(api: Arc<Api>, call: Arc<Call>) -> Result<Reply, Rejected> {
 struct Committed {
     revision: Revision,
     known: Known,
+    /// What it was about just before, where that could be told.
+    before: Option<Affected>,
 }
 
 impl Asked {
@@ -91,8 +93,10 @@ fn commit(api: &Api, call: &Call, asked: &Asked) -> Result<Committed, Rejected> 
         lock: asked.request.lock,
         force: asked.request.force,
     };
+    // Whoever revokes themselves can ask no more once it is done.
+    let before = affected(api, call, asked).ok();
     let done = api.run(call, &command)?;
-    Ok(Committed { revision: done.revision, known: done.outcome.known })
+    Ok(Committed { revision: done.revision, known: done.outcome.known, before })
 }
 
 /// Waits for every proxy at once.
@@ -140,10 +144,10 @@ fn tell(
     committed: &Committed,
     proxies: Vec<wire::ProxyEnforcement>,
 ) -> Result<Reply, Rejected> {
-    let affected = affected(api, call, asked);
+    // Asked again, as something may have been issued between the question and the commit.
+    let affected = affected(api, call, asked).ok().or_else(|| committed.before.clone());
     let now = api.engine.world().clock.now();
     let (mut certificates, mut expired) = (0_u64, 0_u64);
-    // Whoever has just revoked themselves can no longer ask what it was they ended.
     for Recorded { row, .. } in affected.iter().flat_map(|affected| &affected.hit) {
         let status = api.statuses.status(&row.fingerprint, now);
         if matches!(status, Ok(Status::Revoked(cut)) if cut.revision == committed.revision) {
@@ -153,7 +157,7 @@ fn tell(
     let answer = wire::RevokeAnswer {
         revision: committed.revision.to_string(),
         target: asked.request.target.clone(),
-        already: certificates == 0 && expired == 0 && affected.is_ok(),
+        already: certificates == 0 && expired == 0 && affected.is_some(),
         expired,
         certificates,
         tokens: 0,
