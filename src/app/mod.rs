@@ -44,14 +44,16 @@ impl<T, E: fmt::Display> Doing<T> for Result<T, E> {
     }
 }
 
-/// Resolves when the process is asked to stop.
-async fn asked_to_stop() -> Result<(), AppError> {
+/// From now on notices when the process is asked to stop; what it gives resolves then.
+fn asked_to_stop() -> Result<impl Future<Output = ()>, AppError> {
     use tokio::signal::unix::{SignalKind, signal};
+    // Not inside the future: a signal that comes before that is first polled would kill the process.
     let mut terminate = signal(SignalKind::terminate()).doing("waiting for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).doing("waiting for signals")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }

@@ -60,12 +60,12 @@ pub fn run(settings: &Settings, on_ready: impl FnOnce(&Ready)) -> Result<(), App
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().doing("starting")?;
     runtime.block_on(async {
         // Told apart before anything else, so that an early signal is not lost.
-        let stopping = asked_to_stop();
+        let stopping = asked_to_stop()?;
         let running = Running::start(settings, &World::system()).await?;
         on_ready(&running.ready);
-        let stopped = stopping.await;
+        stopping.await;
         running.stop().await;
-        stopped
+        Ok(())
     })
 }
 

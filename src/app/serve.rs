@@ -49,13 +49,13 @@ pub fn run(settings: &Settings) -> Result<(), AppError> {
     observe::start_logs(format, settings.log.level.as_str()).doing("starting the log")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().doing("starting")?;
     runtime.block_on(async {
-        let stopping = asked_to_stop();
+        let stopping = asked_to_stop()?;
         let authority = start(settings).await?;
         let (api, public) = (settings.api, settings.public);
         tracing::info!(%api, %public, "the authority serves");
-        let stopped = stopping.await;
+        stopping.await;
         authority.stop().await;
-        stopped
+        Ok(())
     })
 }
 
