@@ -148,8 +148,8 @@ impl Command for EditIdentity {
             _ if self.kind == IdentityKind::Agency => {
                 return Err(Rejected::invalid("an agency is not in an agency"));
             }
-            AgencyChange::Join(agency) => membership::move_to(txn, moment, id, Some(agency))?,
-            AgencyChange::Leave => membership::move_to(txn, moment, id, None)?,
+            AgencyChange::Join(agency) => self.move_to(txn, moment, Some(agency))?,
+            AgencyChange::Leave => self.move_to(txn, moment, None)?,
         }
         if let Some(role) = self.remove_role {
             admins::withdraw(txn, moment.now, id, role, self.force)?;
@@ -158,6 +158,16 @@ impl Command for EditIdentity {
             admins::grant(txn, id, role)?;
         }
         Ok(Made)
+    }
+}
+
+impl EditIdentity {
+    /// Moving kills what the user holds, so it could shut the last admin out like a revocation.
+    fn move_to(&self, txn: &mut Txn<'_>, moment: &Moment<'_>, agency: Option<&IdentityId>) -> Result<(), Rejected> {
+        if membership::agency_of(txn, &self.id)?.as_ref() != agency {
+            admins::must_remain(txn, moment.now, &[CutKey::Identity(AnyId::from(&self.id))], self.force)?;
+        }
+        membership::move_to(txn, moment, &self.id, agency)
     }
 }
 

@@ -31,8 +31,10 @@ pub fn cut_off(txn: &mut Txn<'_>, moment: &Moment<'_>, key: CutKey, cause: Cause
 }
 
 /// Revokes one certificate and cuts off what was obtained with it; the first revocation's date and reason stay.
+///
+/// Its absence is asserted, so that of two at once the later is decided again and does not write over the earlier.
 pub fn revoke(txn: &mut Txn<'_>, moment: &Moment<'_>, row: &CertificateRow, why: &Why) -> Result<(), Rejected> {
-    if txn.peek::<RevokedRow>(&row.fingerprint)?.is_none() {
+    if txn.get::<RevokedRow>(&row.fingerprint)?.is_none() {
         let revoked =
             RevokedRow { fingerprint: row.fingerprint, serial: row.serial, at: moment.now, reason: why.reason };
         txn.put(&row.fingerprint, &revoked)?;
@@ -47,9 +49,11 @@ pub fn revoke(txn: &mut Txn<'_>, moment: &Moment<'_>, row: &CertificateRow, why:
 }
 
 /// Locks an identity; what is locked stays locked since it first was.
+///
+/// The lock that it found is asserted: taken back meanwhile, it must be written again.
 pub fn lock(txn: &mut Txn<'_>, moment: &Moment<'_>, id: &AnyId, cluster: Option<&ClusterName>) -> Result<(), Rejected> {
     let key = (id.clone(), cluster.cloned());
-    if txn.peek::<LockRow>(&key)?.is_none() {
+    if txn.get::<LockRow>(&key)?.is_none() {
         txn.put(&key, &LockRow { id: id.clone(), cluster: cluster.cloned(), at: moment.now })?;
         txn.record(Event::Locked { id: id.clone(), cluster: cluster.cloned() });
     }

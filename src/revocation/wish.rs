@@ -108,7 +108,7 @@ impl Command for Revoke {
             cuts::cut_off(txn, moment, key, Cause::Revoked, &self.why)?;
         }
         if self.lock {
-            cuts::lock(txn, moment, id, self.cluster.as_ref())?;
+            lock(txn, moment, id, self.cluster.as_ref(), self.force)?;
         }
         Ok(Revoked { known: known(txn, id)? })
     }
@@ -127,7 +127,7 @@ impl Revoke {
         cuts::revoke(txn, moment, &row, &self.why)?;
         if self.lock {
             let id = row.subject.parse().map_err(|_| Rejected::invalid("this certificate has no holder to lock"))?;
-            cuts::lock(txn, moment, &id, self.cluster.as_ref())?;
+            lock(txn, moment, &id, self.cluster.as_ref(), self.force)?;
         }
         Ok(Revoked { known: Known::Present(IdentityKind::User) })
     }
@@ -189,6 +189,20 @@ pub struct Lock {
     pub cluster: Option<ClusterName>,
 }
 
+/// Locks an ID, known or not, unless that would stop the last admin: it covers more than a revocation beside it may,
+/// everything else of the holder and the members of an agency.
+fn lock(
+    txn: &mut Txn<'_>,
+    moment: &Moment<'_>,
+    id: &AnyId,
+    cluster: Option<&ClusterName>,
+    force: bool,
+) -> Result<(), Rejected> {
+    let covered = Target::Agency(id.clone()).cut_keys(cluster);
+    admins::must_remain(txn, moment.now, &covered, force)?;
+    cuts::lock(txn, moment, id, cluster)
+}
+
 /// Whether anything changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockChanged(pub bool);
@@ -207,9 +221,7 @@ impl Command for Lock {
     fn decide(&self, _: &Permit, txn: &mut Txn<'_>, moment: &Moment<'_>) -> Result<LockChanged, Rejected> {
         must_be(txn, &self.id, self.kind)?;
         must_be_a_cluster(txn, self.cluster.as_ref())?;
-        let keys = Target::Agency(self.id.clone()).cut_keys(self.cluster.as_ref());
-        admins::must_remain(txn, moment.now, &keys, false)?;
-        cuts::lock(txn, moment, &self.id, self.cluster.as_ref())?;
+        lock(txn, moment, &self.id, self.cluster.as_ref(), false)?;
         Ok(LockChanged(!txn.is_empty()))
     }
 }
