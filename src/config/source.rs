@@ -93,7 +93,9 @@ impl Source {
 
     /// A path; a relative one starts from the file's folder.
     pub fn path(&mut self, table: &'static str, key: &'static str) -> Option<PathBuf> {
-        let folder = self.file.parent().map(Path::to_path_buf).unwrap_or_default();
+        // A bare name has the empty path for a folder, which nothing can open.
+        let folder = self.file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder.to_path_buf();
         self.text(table, key, move |text| match text {
             "" => Err("wanted a path, found an empty text"),
             text => Ok(folder.join(text)),
