@@ -39,6 +39,23 @@ impl listen::Handler for Management {
     }
 }
 
+/// Serves `/healthz` and `/readyz`, and nothing else, on the plain connections of a listener.
+#[derive(Debug)]
+pub struct Health(pub Arc<Api>);
+
+impl listen::Handler for Health {
+    fn handle(self: Arc<Self>, stream: Stream, _: Peer, stop: Stop) -> BoxFuture {
+        Box::pin(async move {
+            let service = service_fn(move |request| {
+                let answer = health(&self.0, &request)
+                    .unwrap_or_else(|| in_words(StatusCode::NOT_FOUND, "wanted GET /healthz or /readyz\n".to_owned()));
+                async move { Ok::<_, Infallible>(answer) }
+            });
+            http1::serve(stream, service, http1::Limits::default(), stop).await;
+        })
+    }
+}
+
 async fn answer(
     api: Arc<Api>,
     presented: Arc<[CertificateDer<'static>]>,
@@ -75,10 +92,14 @@ fn health(api: &Api, request: &Request<Incoming>) -> Option<Response<Full<Bytes>
     };
     let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let text = if problems.is_empty() { "ok\n".to_owned() } else { format!("{}\n", problems.join("\n")) };
+    Some(in_words(status, text))
+}
+
+fn in_words(status: StatusCode, text: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    Some(response)
+    response
 }
 
 async fn reply(

@@ -1,5 +1,6 @@
 //! The authority: store, engine, statuses, publication, API.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,11 +10,12 @@ use tokio::task::JoinHandle;
 use super::serving::Served;
 use super::{AppError, Doing, recover, upkeep};
 use crate::api::public::Public;
-use crate::api::server::Management;
+use crate::api::server::{Health, Management};
 use crate::api::{Api, Proxies, Requests};
 use crate::ca::clusters::Authorities;
 use crate::ca::init::open_authorities;
 use crate::ca::vault::Vault;
+use crate::config::authority::Limits;
 use crate::config::passphrase::Passphrase;
 use crate::disk::SystemDisk;
 use crate::engine::Engine;
@@ -99,6 +101,10 @@ pub struct Listeners {
     pub api: TcpListener,
     /// CRLs, OCSP and CA certificates.
     pub public: TcpListener,
+    /// Health over plain HTTP, if it is wanted.
+    pub health: Option<TcpListener>,
+    /// How many connections at once.
+    pub limits: Limits,
 }
 
 /// A running authority.
@@ -171,14 +177,22 @@ impl Authority {
         let config = config.doing("preparing the API's TLS")?;
         let public = Arc::new(Public { lists, responders, keyring: Arc::clone(&authorities.keyring), statuses, clock });
         let (stopper, stop) = stop::channel();
-        let limits = listen::Limits::default;
+        let limits = |connections: NonZeroU32| listen::Limits {
+            connections: usize::try_from(connections.get()).unwrap_or(usize::MAX),
+            ..listen::Limits::default()
+        };
+        let Limits { api_connections, public_connections } = listeners.limits;
         let management = Arc::new(Management(Arc::clone(&api)));
         let mut tasks = vec![
-            tokio::spawn(listen::serve(listeners.api, config, management, limits(), stop.clone())),
-            tokio::spawn(listen::serve_plain(listeners.public, public, limits(), stop.clone())),
+            tokio::spawn(listen::serve(listeners.api, config, management, limits(api_connections), stop.clone())),
+            tokio::spawn(listen::serve_plain(listeners.public, public, limits(public_connections), stop.clone())),
             tokio::spawn(upkeep::publish(Arc::clone(&api), stop.clone())),
             tokio::spawn(upkeep::renew(Arc::clone(&api), vec![Arc::clone(&served)], stop.clone())),
         ];
+        if let Some(listener) = listeners.health {
+            let health = Arc::new(Health(Arc::clone(&api)));
+            tasks.push(tokio::spawn(listen::serve_plain(listener, health, limits(HEALTH_CONNECTIONS), stop.clone())));
+        }
         tasks.push(recover::serve(Arc::clone(&api), &places.recovery_socket(), passphrase, stop)?);
         Ok(Self { api, served, stopper, tasks, following: Some(following) })
     }
@@ -212,3 +226,6 @@ pub struct Loaded {
     responders: Arc<Responders>,
     following: Following,
 }
+
+/// Probes, not clients.
+const HEALTH_CONNECTIONS: NonZeroU32 = NonZeroU32::MIN.saturating_add(63);

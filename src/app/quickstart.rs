@@ -18,6 +18,7 @@ use crate::ca::clusters::{self, NewCluster};
 use crate::ca::look::ShowCluster;
 use crate::ca::vault::write_new_private;
 use crate::command::Code;
+use crate::config::authority::Limits;
 use crate::config::passphrase::Passphrase;
 use crate::config::quickstart::Settings;
 use crate::config::url::ServiceUrl;
@@ -105,7 +106,8 @@ impl Running {
         let equipped = equip(&loaded, &addresses)?;
         let passphrase = dir.places.passphrase.read().doing("reading the passphrase of the CA keys")?;
         let names = names_of(addresses.api);
-        let authority = Authority::start(loaded, Listeners { api, public }, names, &dir.places, passphrase)?;
+        let listeners = Listeners { api, public, health: None, limits: Limits::default() };
+        let authority = Authority::start(loaded, listeners, names, &dir.places, passphrase)?;
         let clock = Arc::clone(&world.clock);
         let token =
             Secret::new(fs::read_to_string(&dir.token).doing("reading the upstream's token")?.trim().to_owned());

@@ -61,9 +61,15 @@ pub fn run(settings: &Settings) -> Result<(), AppError> {
 
 async fn start(settings: &Settings) -> Result<Authority, AppError> {
     let places = Places::from(settings);
+    let health = match settings.health {
+        Some(address) => Some(listen::bind(address).await.doing(format_args!("listening on {address}"))?),
+        None => None,
+    };
     let listeners = Listeners {
         api: listen::bind(settings.api).await.doing(format_args!("listening on {}", settings.api))?,
         public: listen::bind(settings.public).await.doing(format_args!("listening on {}", settings.public))?,
+        health,
+        limits: settings.limits,
     };
     let opening = places.clone();
     let loaded = tokio::task::spawn_blocking(move || {
