@@ -4,8 +4,9 @@
 mod support;
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -28,8 +29,9 @@ fn an_authority_is_made_once_serves_clusters_and_can_be_recovered_on_its_host() 
     for path in ["/healthz", "/readyz"] {
         assert_eq!(site.get(path, None).0, 200, "{path}");
     }
-    let (health, _) = site.plain("/readyz");
-    assert_eq!(health, 200);
+    for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/metrics", 404), ("/v1/status", 404)] {
+        assert_eq!(site.plain(path).0, status, "{path} over plain HTTP");
+    }
     for path in ["/metrics", "/v1/status", "/v1/users", "/v1/certificates", "/v1/no-such-thing"] {
         let (status, body) = site.get(path, None);
         assert_eq!(status, 401, "{path}: {body}");
@@ -45,7 +47,9 @@ fn an_authority_is_made_once_serves_clusters_and_can_be_recovered_on_its_host() 
         let server = format!("https://{name}.example.com:7444");
         site.ana(&["cluster", "add", name, "--server", &server, "--name", "kube.example.com"]).ok();
     }
-    site.ana(&["cluster", "add", "prod", "--server", "https://x.example.com"]).ended(1).saying(&["exists"]);
+    site.ana(&["cluster", "add", "prod", "--server", "https://x.example.com"])
+        .ended(1)
+        .saying(&["already a cluster prod"]);
     assert_eq!(site.ana(&["cluster", "list", "-o", "name"]).ok().out, "prod\ntest\n");
     let shown = site.ana(&["cluster", "show", "prod", "-o", "json"]).ok().json();
     assert_eq!(shown["server"], "https://prod.example.com:7444", "{shown}");
@@ -111,6 +115,21 @@ fn one_folder_has_one_authority_and_what_is_wrong_with_a_configuration_is_told_a
     site.write("second.toml", &elsewhere.collect::<String>());
     site.run(&["serve", "--config", "second.toml"]).ended(1).saying(&["lock"]);
     site.stop();
+
+    // No more connections at once than are allowed.
+    site.write("authority.toml", &format!("{text}[limits]\napi_connections = 1\n"));
+    site.serve();
+    let list = ["--profile", "admin.toml", "user", "list"];
+    site.run(&list).ok();
+    let held = TcpStream::connect(("127.0.0.1", site.api)).expect("a connection");
+    site.run(&list).ended(1);
+    drop(held);
+    let until = Instant::now() + PATIENCE;
+    while site.run(&list).status != Some(0) {
+        assert!(Instant::now() < until, "a place that was given up is free again");
+    }
+    site.stop();
+    site.write("authority.toml", &text);
 
     site.write("wrong.toml", "[listen]\napi = \"nowhere\"\npublic = \"127.0.0.1:0\"\n[publik]\nurl = \"http://x\"\n[ca]\npassphrase_file = \"passphrase\"\n");
     site.run(&["serve", "--config", "wrong.toml"]).ended(1).saying(&["nowhere", "127.0.0.1:0", "publik", "public.url"]);
