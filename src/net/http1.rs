@@ -4,16 +4,18 @@ use std::error::Error as StdError;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::Service;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::listen::Stream;
@@ -44,36 +46,79 @@ impl Default for Limits {
     }
 }
 
-/// Serves requests one after the other until the peer, a limit or an error ends the connection.
+/// A connection that speaks another protocol from here on; no limit of [`Limits`] applies to it any more.
+#[derive(Debug)]
+pub struct Switched {
+    /// The connection.
+    pub stream: Stream,
+    /// What was read already beyond the request's head: the first octets of the other protocol.
+    pub early: Bytes,
+}
+
+/// Serves requests one after the other until the peer, a limit or an error ends the connection, or until the service
+/// answers 101: the head of that answer is then written, and the connection handed back.
 ///
 /// On `stop` the request in progress is finished and nothing more is accepted. Dropping the future closes the socket
 /// at once; a response in progress is then left without its end.
-pub async fn serve<S, B>(stream: Stream, service: S, limits: Limits, mut stop: Stop)
+pub async fn serve<S, B>(stream: Stream, service: S, limits: Limits, mut stop: Stop) -> Option<Switched>
 where
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Error: Into<Box<dyn StdError + Send + Sync>>,
     B: Body + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    let busy = Arc::new(AtomicBool::new(false));
+    let (busy, switch) = (Arc::new(AtomicBool::new(false)), Arc::new(Switch::default()));
     let io = TokioIo::new(HeadClock::new(stream, limits.head_time, Arc::clone(&busy)));
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        // Hyper's clock runs while the connection is idle too; the head's own clock is in `HeadClock`.
-        .header_read_timeout(limits.idle_time)
-        .max_headers(limits.headers)
-        .max_buf_size(limits.head_size)
-        .serve_connection(io, Marking { service, busy });
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.stopped() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let ended = {
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            // Hyper's clock runs while the connection is idle too; the head's own clock is in `HeadClock`.
+            .header_read_timeout(limits.idle_time)
+            .max_headers(limits.headers)
+            .max_buf_size(limits.head_size)
+            .serve_connection(io, Marking { service, busy, switch: Arc::clone(&switch) })
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop.stopped() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
+    }
+    // The connection is gone by now, so that this resolves at once: with the stream, or with nothing.
+    let parts = switch.asked()?.await.ok()?.downcast::<TokioIo<HeadClock>>().ok()?;
+    let mut stream = parts.io.into_inner().stream;
+    if switch.is_agreed.load(Ordering::Relaxed) {
+        return Some(Switched { stream, early: parts.read_buf });
+    }
+    // Hyper hands a connection back once another protocol was asked for, whatever the answer was; then it is closed.
+    let _ = tokio::time::timeout(limits.head_time, stream.shutdown()).await;
+    None
+}
+
+/// Whether a connection is to speak another protocol.
+#[derive(Default)]
+struct Switch {
+    /// From the last request that asked for it.
+    asked: Mutex<Option<OnUpgrade>>,
+    /// The answer was 101.
+    is_agreed: AtomicBool,
+}
+
+impl Switch {
+    fn asked(&self) -> Option<OnUpgrade> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn note<B>(&self, request: &mut Request<B>) {
+        if let Some(asked) = request.extensions_mut().remove::<OnUpgrade>() {
+            *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
+        }
     }
 }
 
@@ -133,6 +178,7 @@ impl AsyncWrite for HeadClock {
 struct Marking<S> {
     service: S,
     busy: Arc<AtomicBool>,
+    switch: Arc<Switch>,
 }
 
 /// Unmarks when dropped.
@@ -152,15 +198,21 @@ where
     type Error = S::Error;
     type Future = Answering<S::Future>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.busy.store(true, Ordering::Relaxed);
-        Answering { answer: Box::pin(self.service.call(request)), mark: Some(Mark(Arc::clone(&self.busy))) }
+        self.switch.note(&mut request);
+        Answering {
+            answer: Box::pin(self.service.call(request)),
+            mark: Some(Mark(Arc::clone(&self.busy))),
+            switch: Arc::clone(&self.switch),
+        }
     }
 }
 
 struct Answering<F> {
     answer: Pin<Box<F>>,
     mark: Option<Mark>,
+    switch: Arc<Switch>,
 }
 
 impl<F, B, E> Future for Answering<F>
@@ -171,6 +223,9 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let response = ready!(self.answer.as_mut().poll(cx))?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            self.switch.is_agreed.store(true, Ordering::Relaxed);
+        }
         let mark = self.mark.take();
         Poll::Ready(Ok(response.map(|body| Marked { body: Box::pin(body), _mark: mark })))
     }

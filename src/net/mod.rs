@@ -27,6 +27,7 @@
 //!     }
 //! }
 //! ```
+//! Where the service answers 101, [`http1::serve`] hands the connection back for the other protocol.
 //! [`listen::serve_plain`] is the same without TLS. Both return once `stop` was called and every connection has ended,
 //! after [`Limits::grace`](listen::Limits) at the latest.
 //!

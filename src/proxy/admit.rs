@@ -21,6 +21,7 @@ use crate::x509::shape;
 use super::connections::{Register, Registered};
 use super::forward::Forwarder;
 use super::refuse::{self, At, Refusal, Tally};
+use super::tunnel;
 use super::upstream::{Lane, Upstream};
 
 /// What every connection passes.
@@ -73,7 +74,8 @@ impl Gate {
         self.register.judge(registered.leash())
     }
 
-    /// Serves requests until the connection ends or is cut; returns when both sockets are closed.
+    /// Serves requests, and a tunnel if one of them opens it, until the connection ends or is cut; returns when both
+    /// sockets are closed.
     async fn serve(
         self: Arc<Self>,
         stream: Stream,
@@ -98,7 +100,7 @@ impl Gate {
         let service = service_fn(move |request| Arc::clone(&forwarder).answer(request));
         let mut serving = Box::pin(http1::serve(stream, service, self.http.clone(), listener));
         let mut is_stopping = false;
-        loop {
+        let switched = loop {
             tokio::select! {
                 // First, so that the API server's side ends before the client is told.
                 biased;
@@ -107,16 +109,22 @@ impl Gate {
                     no_more.stop();
                     // Whatever the client reads or does not read.
                     let _ = tokio::time::timeout(self.cut_time, serving.as_mut()).await;
-                    break;
+                    break None;
                 }
-                () = serving.as_mut() => break,
+                switched = serving.as_mut() => break switched,
                 () = stop.stopped(), if !is_stopping => {
                     is_stopping = true;
                     no_more.stop();
                 }
             }
-        }
+        };
         drop(serving);
+        if let (Some(near), Some(far)) = (switched, lane.take_far_end()) {
+            // Nothing more goes the way of the requests before.
+            lane.close().await;
+            // Does not hear `stop`: the listener ends what is still open after its grace.
+            Box::pin(tunnel::carry(near, far, &self.register, &leash, self.cut_time)).await;
+        }
         lane.close().await;
         drop(registered);
     }

@@ -5,18 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::{Either, Full};
+use http_body_util::{Either, Empty, Full};
 use hyper::body::{Body as _, Incoming};
 
 use crate::kube::identity::{Identity, Mode};
 use crate::kube::status::{Failure, Reason};
 
 use super::connections::{Leash, Register};
-use super::headers;
+use super::headers::{self, Notes, Protocol};
 use super::refuse::{self, At, Refusal, Tally};
 use super::relay::{Broken, Download, Upload};
+use super::upgrade;
 use super::upstream::{Lane, Upstream, UpstreamError};
+use super::websocket;
 
 /// What a client gets: words of ours, or the API server's answer.
 pub(super) type Answer = Response<Either<Full<Bytes>, Download>>;
@@ -45,10 +48,11 @@ impl Forwarder {
             refuse::drain(request).await;
             return Ok(ours(&failure));
         }
-        if let Err(failure) = headers::check_form(&request) {
-            return Ok(self.refuse(request, &failure).await);
+        match headers::check_form(&request).and_then(|()| upgrade::asked(&request)) {
+            Ok(None) => self.forward(request).await,
+            Ok(Some(protocol)) => self.switch(request, protocol).await,
+            Err(failure) => Ok(self.refuse(request, &failure).await),
         }
-        self.forward(request).await
     }
 
     /// The check on every request: the credential is asked for anew, whatever was said at the handshake.
@@ -58,27 +62,16 @@ impl Forwarder {
 
     async fn forward(&self, request: Request<Incoming>) -> Result<Answer, Broken> {
         let (mut head, body) = request.into_parts();
-        let host = self.upstream.authority();
-        let notes = match headers::prepare(&mut head.headers, self.mode, &self.identity, self.client, host) {
+        let notes = match self.prepare(&mut head, None)? {
             Ok(notes) => notes,
             Err(failure) => return Ok(self.refuse(Request::from_parts(head, body), &failure).await),
         };
         let is_watch = is_watch(&head.method, &head.uri);
         let is_safe = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
-        // The octets that came are the octets that go: nothing is normalised.
-        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-        head.uri = target.parse().map_err(|_| Broken::Cut)?;
-        head.extensions.clear();
         let refused_trailer = Arc::new(AtomicBool::new(false));
         let body = Upload::new(body, &self.register, &self.leash, self.mode, Arc::clone(&refused_trailer));
         self.tally.requested();
-        let sent = self.lane.send(Request::from_parts(head, body)).await;
-        let mut answer = match sent {
-            Ok(response) if response.status() == StatusCode::UNAUTHORIZED && self.mode == Mode::Impersonation => {
-                self.upstream.forget_token();
-                tracing::error!("the API server refused the proxy's own credential; look at upstream.token_file");
-                ours(&bad_gateway("the API server refused the proxy's own credential"))
-            }
+        let mut answer = match self.lane.send(Request::from_parts(head, body)).await {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 ours(&bad_gateway("the API server switched protocols without being asked"))
             }
@@ -94,7 +87,71 @@ impl Forwarder {
         Ok(answer)
     }
 
+    /// A request for another protocol. Whatever comes back, HTTP ends here on both sides: after anything but a 101 the
+    /// connection closes, because what the client sent behind its wish is no request (CVE-2018-1002105).
+    async fn switch(&self, request: Request<Incoming>, protocol: Protocol) -> Result<Answer, Broken> {
+        let (mut head, body) = request.into_parts();
+        let notes = match self.prepare(&mut head, Some(protocol))? {
+            Ok(notes) => notes,
+            Err(failure) => return Ok(self.refuse(Request::from_parts(head, body), &failure).await),
+        };
+        upgrade::ask(&mut head.headers, protocol);
+        self.tally.requested();
+        let mut answer = match self.lane.ask_to_switch(Request::from_parts(head, Empty::new())).await {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                self.agree(response, protocol).await?
+            }
+            Ok(response) => self.pass_back(response, false),
+            // A command may have been begun, so that it is not safe to say otherwise.
+            Err(error) => self.explain(&error, false, false)?,
+        };
+        if notes.removed_authorization {
+            headers::warn_of_removed_authorization(answer.headers_mut());
+        }
+        if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            answer.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+        }
+        Ok(answer)
+    }
+
+    async fn agree(&self, response: Response<Incoming>, protocol: Protocol) -> Result<Answer, Broken> {
+        if !upgrade::is_agreed(&response, protocol) {
+            let message = "the API server switched to another protocol than was asked for";
+            tracing::warn!(asked = protocol.name(), "{message}");
+            return Ok(ours(&bad_gateway(message)));
+        }
+        let mut answer = Response::new(Either::Left(Full::default()));
+        *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        *answer.headers_mut() = response.headers().clone();
+        upgrade::prepare_agreement(answer.headers_mut(), protocol);
+        let has_channels = protocol == Protocol::WebSocket && websocket::has_channels(response.headers());
+        match self.lane.keep_far_end(response, has_channels).await {
+            Ok(()) => Ok(answer),
+            Err(error) => self.explain(&error, false, false),
+        }
+    }
+
+    /// Turns a request's head into the one for the API server; a failure is for the client.
+    fn prepare(&self, head: &mut Parts, protocol: Option<Protocol>) -> Result<Result<Notes, Failure>, Broken> {
+        let host = self.upstream.authority();
+        let identity = &self.identity;
+        let notes = match headers::prepare(&mut head.headers, protocol, self.mode, identity, self.client, host) {
+            Ok(notes) => notes,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        // The octets that came are the octets that go: nothing is normalised.
+        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+        head.uri = target.parse().map_err(|_| Broken::Cut)?;
+        head.extensions.clear();
+        Ok(Ok(notes))
+    }
+
     fn pass_back(&self, response: Response<Incoming>, is_watch: bool) -> Answer {
+        if response.status() == StatusCode::UNAUTHORIZED && self.mode == Mode::Impersonation {
+            self.upstream.forget_token();
+            tracing::error!("the API server refused the proxy's own credential; look at upstream.token_file");
+            return ours(&bad_gateway("the API server refused the proxy's own credential"));
+        }
         let (mut head, body) = response.into_parts();
         headers::prepare_response(&mut head.headers);
         let is_json = head.headers.get(header::CONTENT_TYPE).is_some_and(|value| is_json(value.as_bytes()));

@@ -10,17 +10,37 @@ use http::{Request, Uri, Version};
 use crate::kube::identity::{Identity, Mode, Treatment, folded, treatment};
 use crate::kube::status::{Failure, Reason};
 
+use super::websocket;
+
+/// What a client may ask to speak instead of HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Spdy,
+    WebSocket,
+}
+
+impl Protocol {
+    /// As `Upgrade` names it; compared in any case.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Spdy => "SPDY/3.1",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
 /// What to do with a request once its headers were looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Notes {
-    /// The client's `Authorization` was removed, which it is told.
+    /// A bearer token of the client's was removed, in `Authorization` or as a WebSocket's subprotocol; it is told.
     pub(super) removed_authorization: bool,
     /// The body is chunked. Where a length came along as well, two readers may disagree on where the request ends, so
     /// what follows on the connection is not read.
     pub(super) is_last: bool,
 }
 
-/// Refuses a request whose form can be read in two ways, or that needs what is not carried.
+/// Refuses a request whose form can be read in two ways, or that needs what is not carried; for a wish to speak another
+/// protocol `upgrade::asked` does.
 pub(super) fn check_form<B>(request: &Request<B>) -> Result<(), Failure> {
     let bad = |message: &str| Err(Failure::new(400, Reason::BadRequest, message));
     let headers = request.headers();
@@ -45,15 +65,16 @@ pub(super) fn check_form<B>(request: &Request<B>) -> Result<(), Failure> {
     if encodings.next().is_some_and(|first| !chunked(first)) || encodings.next().is_some() {
         return bad("wanted no transfer encoding other than chunked");
     }
-    if headers.contains_key(header::UPGRADE) || connection_tokens(headers).any(|token| token == "upgrade") {
-        return Err(Failure::new(501, Reason::InternalError, "upgrades are not carried by this version"));
-    }
     Ok(())
 }
 
 /// Turns a client's headers into those for the API server, without the credential that opens it.
+///
+/// The headers of a WebSocket's handshake stay where `protocol` is one; those of the upgrade itself are added by
+/// `upgrade`, after this.
 pub(super) fn prepare(
     headers: &mut HeaderMap,
+    protocol: Option<Protocol>,
     mode: Mode,
     identity: &Identity,
     client: IpAddr,
@@ -85,11 +106,13 @@ pub(super) fn prepare(
     // Set anew from the body as it was read; and answered here.
     headers.remove(header::CONTENT_LENGTH);
     headers.remove(header::EXPECT);
-    let websocket: Vec<_> = names(headers).filter(|name| folded(name.as_str()).starts_with("sec-websocket-")).collect();
-    for name in websocket {
-        // One of its subprotocols is a bearer token.
-        headers.remove(name);
+    let kept: &[HeaderName] = if protocol == Some(Protocol::WebSocket) { &HANDSHAKE } else { &[] };
+    for name in names(headers).filter(|name| folded(name.as_str()).starts_with("sec-websocket-")) {
+        if !kept.contains(&name) {
+            headers.remove(name);
+        }
     }
+    notes.removed_authorization |= websocket::remove_bearer(headers)?;
     headers.insert(header::HOST, host.clone());
     insert_text(headers, HeaderName::from_static("x-forwarded-for"), &client.to_string())?;
     headers.insert(HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("https"));
@@ -145,7 +168,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-fn connection_tokens(headers: &HeaderMap) -> impl Iterator<Item = String> + '_ {
+pub(super) fn connection_tokens(headers: &HeaderMap) -> impl Iterator<Item = String> + '_ {
     let values = headers.get_all(header::CONNECTION).iter();
     values.flat_map(|value| value.as_bytes().split(|octet| *octet == b',')).map(|token| {
         let token = String::from_utf8_lossy(token.trim_ascii());
@@ -166,6 +189,13 @@ fn is_same_host(uri: &Uri, host: &HeaderValue) -> bool {
     }
 }
 
+/// What a WebSocket's handshake is made of; one of its subprotocols may be a bearer token, which is removed as well.
+const HANDSHAKE: [HeaderName; 4] = [
+    header::SEC_WEBSOCKET_KEY,
+    header::SEC_WEBSOCKET_VERSION,
+    header::SEC_WEBSOCKET_PROTOCOL,
+    header::SEC_WEBSOCKET_EXTENSIONS,
+];
 const HOP_BY_HOP: [&str; 9] = [
     "connection",
     "keep-alive",

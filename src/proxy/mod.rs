@@ -10,20 +10,27 @@
 //! * on every change of the answers, for whatever is open: `connections::Register::judge_all`
 //!
 //! Both sides speak HTTP/1.1. A connection of a client has at most one connection to the API server, which carries
-//! nobody else's requests and ends with it.
+//! nobody else's requests and ends with it. A request to speak WebSocket or SPDY/3.1 instead (`kubectl exec`, `attach`,
+//! `port-forward`) goes on a connection of its own; once the API server agrees, octets go both ways and the tunnel is
+//! the live session of that connection, cut like any other. Where it does not agree, its answer is passed back and both
+//! connections close.
 //!
-//! Deliberately absent: a cache of any answer, a list of paths that need no credential, following redirects, and a
-//! way to pass a client's word on who it is.
+//! Deliberately absent: other upgrades (h2c above all), a cache of any answer, a list of paths that need no credential,
+//! following redirects, and a way to pass a client's word on who it is.
 //!
 //! Read `admit` first (what happens to a connection), then `connections` (who is open; cutting), `forward` (a request),
-//! `headers`, `relay` (bodies), `upstream`, `refuse`, `health`, `settings`.
+//! `headers`, `relay` (bodies), `upgrade` and `websocket` (other protocols), `tunnel`, `upstream`, `refuse`, `health`,
+//! `settings`.
 
 mod refuse;
 mod connections;
 mod relay;
+mod websocket;
 mod headers;
+mod upgrade;
 mod upstream;
 mod forward;
+mod tunnel;
 mod admit;
 pub mod health;
 pub mod settings;
@@ -55,6 +62,8 @@ pub use connections::{Enforced, NotEnforced};
 pub struct Proxy {
     register: Arc<Register>,
     stopper: Stopper,
+    /// Said last: a change still cuts whatever ends within the listener's grace.
+    watch_stopper: Stopper,
     serving: JoinHandle<()>,
     watching: JoinHandle<()>,
 }
@@ -85,7 +94,8 @@ impl Proxy {
             tls::server_config(parts.serving, Some(parts.anchors), settings.versions, Arc::clone(&parts.clock))?;
         let tally = Arc::new(Tally::new(parts.metrics));
         let register = Arc::new(Register::new(parts.statuses, parts.clock, Arc::clone(&tally)));
-        let watching = tokio::spawn(Arc::clone(&register).keep_judging(stop.clone()));
+        let (watch_stopper, watch_stop) = stop::channel();
+        let watching = tokio::spawn(Arc::clone(&register).keep_judging(watch_stop));
         let gate = Gate {
             register: Arc::clone(&register),
             upstream: Arc::new(Upstream::new(&settings.upstream)?),
@@ -95,7 +105,7 @@ impl Proxy {
             tally,
         };
         let serving = tokio::spawn(listen::serve(parts.listener, config, Arc::new(gate), settings.listen, stop));
-        Ok(Self { register, stopper, serving, watching })
+        Ok(Self { register, stopper, watch_stopper, serving, watching })
     }
 
     /// Waits until this proxy enforces `revision`: its answers are at that revision or beyond, and every connection
@@ -114,6 +124,7 @@ impl Proxy {
         self.stopper.stop();
         // An error here means that the task is gone already, which is what is wanted.
         let _ = self.serving.await;
+        self.watch_stopper.stop();
         let _ = self.watching.await;
     }
 }

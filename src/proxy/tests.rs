@@ -5,3 +5,4 @@ mod world;
 mod bodies;
 mod hygiene;
 mod standing;
+mod upgrades;

@@ -4,14 +4,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::header::{HeaderValue, InvalidHeaderValue};
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderValue, InvalidHeaderValue};
 use http::{Request, Response, header};
+use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
 
 use crate::net::dial::{self, DialError};
 use crate::net::tls::{TlsError, client_config};
@@ -32,6 +36,10 @@ pub(super) enum UpstreamError {
     Token(#[from] InvalidHeaderValue),
     #[error("the connection was cut")]
     Closed,
+    #[error("no answer to the wish for another protocol within {} s", ANSWER_TIME.as_secs())]
+    Silent,
+    #[error("the API server agreed to another protocol and kept speaking HTTP")]
+    NotSwitched,
 }
 
 /// An API server: how to reach it, and what opens it.
@@ -98,7 +106,14 @@ impl Upstream {
         Ok(Some(value))
     }
 
-    async fn dial(&self) -> Result<TokioIo<tokio_rustls::client::TlsStream<tokio::net::TcpStream>>, UpstreamError> {
+    async fn authorize(&self, headers: &mut HeaderMap) -> Result<(), UpstreamError> {
+        if let Some(value) = self.authorization().await? {
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        Ok(())
+    }
+
+    async fn dial(&self) -> Result<TokioIo<TlsStream<TcpStream>>, UpstreamError> {
         let config = Arc::clone(&self.config);
         Ok(TokioIo::new(dial::connect(&self.host, self.port, config, &self.host, DIAL_TIME).await?))
     }
@@ -115,20 +130,35 @@ fn bearer(token: &str) -> Result<HeaderValue, InvalidHeaderValue> {
 pub(super) struct Lane {
     upstream: Arc<Upstream>,
     sender: tokio::sync::Mutex<Option<SendRequest<Upload>>>,
-    /// What drives the connection; `None` once the lane is closed.
-    drivers: Mutex<Option<JoinSet<()>>>,
+    /// `None` once the lane is closed.
+    open: Mutex<Option<Open>>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    /// What drives the connections.
+    drivers: JoinSet<()>,
+    far_end: Option<FarEnd>,
+}
+
+/// A connection to the API server that speaks another protocol from here on.
+#[derive(Debug)]
+pub(super) struct FarEnd {
+    pub(super) stream: TlsStream<TcpStream>,
+    /// What came right behind the head of the answer.
+    pub(super) early: Bytes,
+    /// Whether a WebSocket carries the channels of a remote command, so that it can be told why it ends.
+    pub(super) has_channels: bool,
 }
 
 impl Lane {
     pub(super) fn new(upstream: Arc<Upstream>) -> Self {
-        Self { upstream, sender: tokio::sync::Mutex::new(None), drivers: Mutex::new(Some(JoinSet::new())) }
+        Self { upstream, sender: tokio::sync::Mutex::new(None), open: Mutex::new(Some(Open::default())) }
     }
 
     /// Sends one request and gives the head of its answer; redirects are not followed.
     pub(super) async fn send(&self, mut request: Request<Upload>) -> Result<Response<Incoming>, UpstreamError> {
-        if let Some(value) = self.upstream.authorization().await? {
-            request.headers_mut().insert(header::AUTHORIZATION, value);
-        }
+        self.upstream.authorize(request.headers_mut()).await?;
         let mut kept = self.sender.lock().await;
         if let Some(mut sender) = kept.take() {
             let ready = tokio::time::timeout(READY_TIME, sender.ready()).await;
@@ -155,21 +185,61 @@ impl Lane {
     async fn connect(&self) -> Result<SendRequest<Upload>, UpstreamError> {
         let stream = self.upstream.dial().await?;
         let (sender, connection) = http1::Builder::new().handshake(stream).await?;
-        let mut drivers = self.drivers.lock().unwrap_or_else(PoisonError::into_inner);
-        let drivers = drivers.as_mut().ok_or(UpstreamError::Closed)?;
+        self.drive(connection)?;
+        Ok(sender)
+    }
+
+    /// Sends a request for another protocol on a connection of its own, which carries nothing else whatever the answer.
+    pub(super) async fn ask_to_switch(
+        &self,
+        mut request: Request<Empty<Bytes>>,
+    ) -> Result<Response<Incoming>, UpstreamError> {
+        self.upstream.authorize(request.headers_mut()).await?;
+        let stream = self.upstream.dial().await?;
+        let (mut sender, connection) = http1::Builder::new().handshake(stream).await?;
+        self.drive(connection.with_upgrades())?;
+        let answer = tokio::time::timeout(ANSWER_TIME, sender.send_request(request)).await;
+        Ok(answer.map_err(|_| UpstreamError::Silent)??)
+    }
+
+    /// Keeps the connection of a 101 until the client was told as well.
+    pub(super) async fn keep_far_end(
+        &self,
+        answer: Response<Incoming>,
+        has_channels: bool,
+    ) -> Result<(), UpstreamError> {
+        let upgraded = hyper::upgrade::on(answer).await?;
+        let parts = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>().map_err(|_| UpstreamError::NotSwitched)?;
+        let far_end = FarEnd { stream: parts.io.into_inner(), early: parts.read_buf, has_channels };
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.as_mut().ok_or(UpstreamError::Closed)?.far_end = Some(far_end);
+        Ok(())
+    }
+
+    pub(super) fn take_far_end(&self) -> Option<FarEnd> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).as_mut()?.far_end.take()
+    }
+
+    fn drive<F>(&self, connection: F) -> Result<(), UpstreamError>
+    where
+        F: Future<Output = hyper::Result<()>> + Send + 'static,
+    {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let drivers = &mut open.as_mut().ok_or(UpstreamError::Closed)?.drivers;
         while drivers.try_join_next().is_some() {}
         drivers.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection to the API server ended");
             }
         });
-        Ok(sender)
+        Ok(())
     }
 
-    /// Ends the lane for good; returns once its socket is closed. What was being sent is left without its end.
+    /// Ends the lane for good; returns once its sockets are closed. What was being sent is left without its end.
     pub(super) async fn close(&self) {
-        let drivers = self.drivers.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(mut drivers) = drivers {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Open { mut drivers, far_end }) = open {
+            drop(far_end);
             drivers.shutdown().await;
         }
     }
@@ -180,3 +250,5 @@ const TOKEN_KEPT: Duration = Duration::from_secs(10);
 const DIAL_TIME: Duration = Duration::from_secs(10);
 /// How long the end of the previous exchange is waited for before a new connection is made instead.
 const READY_TIME: Duration = Duration::from_secs(1);
+/// Longer than the API server takes to reach a node (30 s), shorter than anyone waits.
+const ANSWER_TIME: Duration = Duration::from_secs(60);

@@ -30,10 +30,14 @@ impl Handler for Empty {
 }
 
 async fn plain(limits: Limits) -> (TcpStream, Stopper, JoinHandle<()>) {
+    start(Arc::new(Empty(limits))).await
+}
+
+async fn start(handler: Arc<dyn Handler>) -> (TcpStream, Stopper, JoinHandle<()>) {
     let listener = listen::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stopper, stop) = stop::channel();
-    let serving = tokio::spawn(listen::serve_plain(listener, Arc::new(Empty(limits)), listen::Limits::default(), stop));
+    let serving = tokio::spawn(listen::serve_plain(listener, handler, listen::Limits::default(), stop));
     (TcpStream::connect(address).await.unwrap(), stopper, serving)
 }
 
@@ -77,4 +81,41 @@ async fn stopping_ends_idle_connections_and_returns() {
     stopper.stop();
     assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
     serving.await.unwrap();
+}
+
+/// Agrees to whatever is asked for, and gives back what comes.
+struct Parrot(Limits);
+
+impl Handler for Parrot {
+    fn handle(self: Arc<Self>, stream: Stream, _: Peer, stop: Stop) -> BoxFuture {
+        Box::pin(async move {
+            let service = service_fn(|_| async {
+                let mut response = Response::new(NoBody::<Bytes>::new());
+                *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+                Ok::<_, Infallible>(response)
+            });
+            let mut switched = serve(stream, service, self.0.clone(), stop).await.unwrap();
+            switched.stream.write_all(&switched.early).await.unwrap();
+            let (mut reads, mut writes) = tokio::io::split(switched.stream);
+            let _ = tokio::io::copy(&mut reads, &mut writes).await;
+        })
+    }
+}
+
+#[tokio::test]
+async fn no_limit_applies_once_another_protocol_is_spoken() {
+    let limits =
+        Limits { head_time: Duration::from_millis(100), idle_time: Duration::from_millis(100), ..Limits::default() };
+    let (mut stream, _stopper, _) = start(Arc::new(Parrot(limits))).await;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nearly").await.unwrap();
+    assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 101"));
+    let mut echo = [0; 5];
+    stream.read_exact(&mut echo).await.unwrap();
+    assert_eq!(&echo, b"early");
+    // Three times either limit without a word, after half a word: still open.
+    stream.write_all(b"l").await.unwrap();
+    stream.read_exact(&mut [0; 1]).await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(300), stream.read(&mut [0; 1])).await.is_err());
+    stream.write_all(b"ate").await.unwrap();
+    stream.read_exact(&mut [0; 3]).await.unwrap();
 }

@@ -167,15 +167,6 @@ async fn the_octets_of_a_path_arrive_as_they_were_sent() {
 }
 
 #[tokio::test]
-async fn an_upgrade_is_refused_in_words() {
-    let world = World::new().await;
-    let reply = ask(&world, "Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\n").await;
-    assert_eq!(reply.status, 501);
-    assert!(reply.body.contains("upgrades are not carried by this version"), "{}", reply.body);
-    assert_eq!(world.requests(), 0);
-}
-
-#[tokio::test]
 async fn an_api_server_that_is_not_who_it_should_be_gets_nothing() {
     let anchor = TestCa::new("server CA").der;
     let credential = Credential::Token(Secret::new("proxy-token".to_owned()));

@@ -84,7 +84,9 @@ impl World {
             clock: Arc::clone(&clock) as _,
             metrics: &metrics,
         };
-        let proxy = Proxy::start(parts, Settings::new("prod".parse().unwrap(), upstream.unwrap())).unwrap();
+        let mut settings = Settings::new("prod".parse().unwrap(), upstream.unwrap());
+        settings.listen.grace = Duration::from_millis(300);
+        let proxy = Proxy::start(parts, settings).unwrap();
         let revision = Mutex::new(Revision { era: 1, number: 0 });
         let world = Self { proxy, statuses, clock, metrics, seen, ca, servers, port, revision, _stopper };
         world.tell([]);
@@ -228,11 +230,22 @@ impl Client {
         Reply { status, head, body: String::from_utf8(body).unwrap() }
     }
 
+    pub(super) async fn read(&mut self, length: usize) -> Vec<u8> {
+        let mut read = vec![0; length];
+        tokio::time::timeout(PATIENCE, self.0.read_exact(&mut read)).await.unwrap().unwrap();
+        read
+    }
+
     /// Reads to the end of the connection, clean or not; gives what came and whether it was a clean end of TLS.
     pub(super) async fn rest(&mut self) -> (String, bool) {
+        let (read, clean) = self.rest_in_octets().await;
+        (String::from_utf8_lossy(&read).into_owned(), clean)
+    }
+
+    pub(super) async fn rest_in_octets(&mut self) -> (Vec<u8>, bool) {
         let mut read = Vec::new();
         let ended = tokio::time::timeout(PATIENCE, self.0.read_to_end(&mut read)).await.unwrap();
-        (String::from_utf8_lossy(&read).into_owned(), ended.is_ok())
+        (read, ended.is_ok())
     }
 }
 
@@ -256,7 +269,9 @@ impl Handler for ApiServer {
             self.0.open.send_modify(|open| *open += 1);
             let server = Arc::clone(&self);
             let service = service_fn(move |request| Arc::clone(&server).answer(request));
-            http1::serve(stream, service, http1::Limits::default(), stop).await;
+            if let Some(switched) = http1::serve(stream, service, http1::Limits::default(), stop).await {
+                echo(switched).await;
+            }
             self.0.open.send_modify(|open| *open -= 1);
         })
     }
@@ -266,9 +281,11 @@ impl ApiServer {
     async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-    ) -> Result<Response<Either<Full<Bytes>, Endless>>, Infallible> {
+    ) -> std::io::Result<Response<Either<Full<Bytes>, Endless>>> {
         let (head, body) = request.into_parts();
         let target = head.uri.to_string();
+        let protocol = head.headers.get(header::UPGRADE).cloned();
+        let offered = head.headers.get(header::SEC_WEBSOCKET_PROTOCOL).cloned();
         self.0.requests.lock().unwrap().push((format!("{} {target}", head.method), head.headers));
         let whole = Watched { body, seen: Arc::clone(&self.0), is_upload: target == "/upload", told: false }
             .collect()
@@ -278,6 +295,14 @@ impl ApiServer {
             "/watch?watch=true" => Response::new(Either::Right(Endless::new("{\"type\":\"ADDED\"}\n", false))),
             "/log" => Response::new(Either::Right(Endless::new("a line\n", false))),
             "/flood" => Response::new(Either::Right(Endless::new("0123456789abcdef", true))),
+            "/exec" | "/confused" => switch(protocol.filter(|_| target == "/exec"), offered),
+            "/large" => Response::new(Either::Left(Full::from("0123456789abcdef".repeat(1 << 18)))),
+            "/vanish" => return Err(std::io::Error::other("gone without an answer")),
+            _ if target.starts_with("/status/") => {
+                let mut response = Response::new(Either::Left(Full::from("as you see")));
+                *response.status_mut() = target.trim_start_matches("/status/").parse().unwrap();
+                response
+            }
             "/redirect" => {
                 let mut response = Response::new(Either::Left(Full::from("")));
                 *response.status_mut() = http::StatusCode::FOUND;
@@ -291,6 +316,45 @@ impl ApiServer {
         Ok(response)
     }
 }
+
+/// A 101 to what was asked for, or to something else.
+fn switch(
+    protocol: Option<header::HeaderValue>,
+    offered: Option<header::HeaderValue>,
+) -> Response<Either<Full<Bytes>, Endless>> {
+    let mut response = Response::new(Either::Left(Full::from("")));
+    *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, header::HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, protocol.unwrap_or(header::HeaderValue::from_static("h2c")));
+    if let Some(offered) = offered {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, offered);
+    }
+    response
+}
+
+/// Greets, gives back what comes, and leaves when told [`LEAVE`].
+async fn echo(switched: http1::Switched) {
+    let (mut stream, mut octets) = (switched.stream, switched.early.to_vec());
+    let _ = stream.write_all(GREETING).await;
+    loop {
+        if octets.ends_with(LEAVE.as_bytes())
+            || stream.write_all(&octets).await.is_err()
+            || stream.flush().await.is_err()
+        {
+            let _ = stream.shutdown().await;
+            return;
+        }
+        octets.clear();
+        if !matches!(stream.read_buf(&mut octets).await, Ok(length) if length > 0) {
+            return;
+        }
+    }
+}
+
+/// A whole frame of a WebSocket.
+pub(super) const GREETING: &[u8] = b"\x82\x06\x01hello";
+pub(super) const LEAVE: &str = "leave";
 
 /// Notes how an upload ended: whole, broken, or dropped, which is broken too.
 struct Watched {
