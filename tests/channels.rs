@@ -1,5 +1,5 @@
 //! One truth, many channels: lists, OCSP and the management API say the same, to readers of other make.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! The main job: whoever is revoked is out at once and stays out, and nobody else notices.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! `kubeconfig --merge`: into the file that everybody has, without harm to anything in it.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod support;
 

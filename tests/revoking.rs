@@ -1,5 +1,5 @@
 //! Revoking: whom it hits and whom it spares, by whatever name, as often as one likes.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod support;
 

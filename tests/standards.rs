@@ -1,5 +1,5 @@
 //! What the product signs, shown to readers and linters of other make: OpenSSL, Go, pkilint.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod support;
 

@@ -4,7 +4,7 @@
 //! waits for them, never longer than it has to; `public` asks the public listener. Nothing here sleeps: what is waited for
 //! is a line, an end, or an answer.
 #![allow(dead_code, reason = "each story uses another part of this")]
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on has failed")]
 
 pub(crate) mod public;
 pub(crate) mod run;
