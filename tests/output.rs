@@ -1,5 +1,5 @@
 //! What the command line prints: every list and every view, for people and for programs.
-#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod support;
 
@@ -66,6 +66,18 @@ fn every_list_and_view_is_json_yaml_names_or_a_table_of_eighty_columns() {
         for line in table.out.lines() {
             assert!(columns(line) <= 80, "{command:?}: {} columns: {line}", columns(line));
             assert_eq!(line, line.trim_end(), "{command:?}");
+        }
+        if command.starts_with(&["cert", "list"]) {
+            for found in json["items"].as_array().expect("a list") {
+                let day = found["not_after"].as_str().and_then(|moment| moment.split('T').next()).expect("a date");
+                let serial = found["serial"].as_str().expect("a serial");
+                let line = table.out.lines().find(|line| line.starts_with(serial));
+                assert!(
+                    line.is_some_and(|line| line.ends_with(day)),
+                    "{serial} until {day} in one line:\n{}",
+                    table.out
+                );
+            }
         }
         assert!(!table.out.contains('\u{1b}'), "{command:?}: colours without a terminal");
     }

@@ -180,6 +180,12 @@ impl Sheet {
         for column in table.column_iter_mut() {
             column.set_padding((0, gap));
         }
+        // A date or a state in two pieces is hard to read, and short ones cost little.
+        for (index, column) in table.column_iter_mut().enumerate() {
+            if !self.header.is_empty() && self.widest(index) <= SHORT {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
         if let Some(column) = self.whole.and_then(|column| table.column_mut(column)) {
             column.set_constraint(ColumnConstraint::ContentWidth);
         } else if self.header.is_empty()
@@ -192,7 +198,17 @@ impl Sheet {
         }
         table.trim_fmt() + "\n"
     }
+
+    /// How many characters the longest cell of a column has.
+    fn widest(&self, column: usize) -> usize {
+        let header = self.header.get(column).map_or(0, |name| name.chars().count());
+        let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.fold(header, usize::max)
+    }
 }
+
+/// The length of a date.
+const SHORT: usize = 10;
 
 fn clean_lines(text: &str) -> String {
     text.lines().map(clean).collect::<Vec<_>>().join("\n")

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -52,6 +52,8 @@ pub struct Lists {
     roll: Arc<Roll>,
     folder: PathBuf,
     published: RwLock<HashMap<IssuerName, Published>>,
+    /// Held from the look at what is published to the end of the writing, which readers need not wait for.
+    publishing: Mutex<()>,
 }
 
 /// A list as it is served.
@@ -77,7 +79,15 @@ impl Lists {
         folder: &Path,
     ) -> Result<Self, std::io::Error> {
         fs::create_dir_all(folder)?;
-        Ok(Self { engine, keyring, statuses, roll, folder: folder.to_owned(), published: RwLock::default() })
+        Ok(Self {
+            engine,
+            keyring,
+            statuses,
+            roll,
+            folder: folder.to_owned(),
+            published: RwLock::default(),
+            publishing: Mutex::default(),
+        })
     }
 
     /// The newest list of an issuer.
@@ -127,18 +137,17 @@ impl Lists {
             Rejected::new(Code::Internal, format!("the list of {} was not signed: {error}", issuer.name))
         })?;
         let published = Published { der: der.into(), number, this_update, next_update: list.next_update };
+        // Two runs may overlap; a list never replaces a newer one, neither in memory nor in the folder.
+        let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(present) = self.published(&issuer.name).filter(|present| present.number > number) {
+            return Ok(present);
+        }
         self.write(&issuer.name, &published.der).map_err(|error| {
             Rejected::new(Code::Unavailable, format!("the list of {} was not written: {error}", issuer.name))
         })?;
         let mut lists = self.published.write().unwrap_or_else(PoisonError::into_inner);
-        // Two runs may overlap; a list never replaces a newer one.
-        match lists.get(&issuer.name) {
-            Some(present) if present.number > number => Ok(present.clone()),
-            _ => {
-                lists.insert(issuer.name.clone(), published.clone());
-                Ok(published)
-            }
-        }
+        lists.insert(issuer.name.clone(), published.clone());
+        Ok(published)
     }
 
     /// The dead certificates of an issuer, by serial.
