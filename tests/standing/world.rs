@@ -335,12 +335,17 @@ pub(crate) fn revoke_certificate(row: &CertificateRow) -> Revoke {
     revoke(Target::Certificate(Reference::Fingerprint(row.fingerprint)))
 }
 
+/// What an ID of these tests is: agencies are called acme or agency-something.
+fn kind_of(id: &str) -> IdentityKind {
+    if id == "acme" || id.contains("agency") { IdentityKind::Agency } else { IdentityKind::User }
+}
+
 pub(crate) fn lock(id: &str) -> Lock {
-    Lock { id: id.parse().unwrap(), cluster: None }
+    Lock { id: id.parse().unwrap(), kind: kind_of(id), cluster: None }
 }
 
 pub(crate) fn unlock(id: &str) -> Unlock {
-    Unlock { id: id.parse().unwrap(), cluster: None }
+    Unlock { id: id.parse().unwrap(), kind: kind_of(id), cluster: None }
 }
 
 pub(crate) fn id(text: &str) -> IdentityId {
