@@ -2,7 +2,8 @@
 //!
 //! `world` is an authority small enough to run thousands of times, and a gate that stops a wish between its reads and
 //! its commit. `traces` has one test for each sequence that a rule exists for. `interleavings` runs thousands of random
-//! histories and asks `oracle`, which knows the journal and the rules and none of the product's code.
+//! histories and asks `oracle`, which knows the journal and the rules and none of the product's code. `published`
+//! reads what relying parties are told.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what fails here is a failed test")]
 
 #[path = "standing/gate.rs"]
@@ -11,6 +12,8 @@ mod gate;
 mod interleavings;
 #[path = "standing/oracle.rs"]
 mod oracle;
+#[path = "standing/published.rs"]
+mod published;
 #[path = "standing/traces.rs"]
 mod traces;
 #[path = "standing/world.rs"]

@@ -196,3 +196,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a wrong passphrase costs.
 const PENALTY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_the_whole_passphrase_opens() {
+        assert!(is_same("correct horse", "correct horse"));
+        for wrong in ["", "correct", "correct horse ", "Correct horse", "battery staple"] {
+            assert!(!is_same(wrong, "correct horse"), "{wrong:?}");
+        }
+    }
+}

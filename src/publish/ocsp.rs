@@ -94,9 +94,11 @@ impl Responders {
 
     /// Makes a responder for every issuing CA that has none or whose responder is past half its life; blocking.
     ///
-    /// The old one's certificate stays valid, so answers that it signed are good until they end by themselves.
+    /// The old one's certificate stays valid, so answers that it signed are good until they end by themselves. A CA for
+    /// which none can be made does not keep the others from theirs; the last such failure is returned.
     pub fn renew(&self) -> Result<(), Rejected> {
         let now = self.engine.world().clock.now();
+        let mut outcome = Ok(());
         for issuer in self.authorities.keyring.all() {
             // What the root signed has no OCSP.
             if issuer.name == IssuerName::root() {
@@ -109,12 +111,16 @@ impl Responders {
             if is_fresh {
                 continue;
             }
-            let signer = self.equip(&issuer.name, &issuer.certificate)?;
-            let mut signers = self.signers.write().unwrap_or_else(PoisonError::into_inner);
-            signers.retain(|old| old.issuer != issuer.name);
-            signers.push(Arc::new(signer));
+            match self.equip(&issuer.name, &issuer.certificate) {
+                Ok(signer) => {
+                    let mut signers = self.signers.write().unwrap_or_else(PoisonError::into_inner);
+                    signers.retain(|old| old.issuer != issuer.name);
+                    signers.push(Arc::new(signer));
+                }
+                Err(rejected) => outcome = Err(rejected),
+            }
         }
-        Ok(())
+        outcome
     }
 
     /// Answers a request in DER.

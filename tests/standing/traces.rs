@@ -1,13 +1,18 @@
 //! The shortest sequence that each rule of standing exists for.
 //!
-//! In the names, a revision orders: what was recorded at I is dead iff one of its cut keys was cut off at a C > I.
+//! What was recorded at I is dead iff one of its cut keys was cut off at a C > I; everything here follows.
 
 use std::time::Duration;
 
-use portcullis::command::Code;
+use portcullis::ca::issue::{Issue, Purpose};
+use portcullis::command::{Code, Command, Rejected};
+use portcullis::directory::groups::DeleteGroup;
 use portcullis::directory::identities::{AddIdentity, EditIdentity};
-use portcullis::ident::IssuerName;
+use portcullis::engine::Repeatable;
+use portcullis::ident::{Fingerprint, IssuerName};
 use portcullis::journal::{Event, IdentityKind};
+use portcullis::ledger::credentials::Reference;
+use portcullis::ledger::cuts::Why;
 use portcullis::ledger::rows::{CertificateRow, LockRow};
 use portcullis::revocation::wish::{Known, Lock, Revoke, Target};
 use portcullis::standing::CutKey;
@@ -298,7 +303,7 @@ fn leaving_a_group_while_a_certificate_is_issued_leaves_it_out() {
 fn a_group_that_is_made_again_has_no_members() {
     let world = world_with_alice();
     let old = world.issued("alice");
-    world.run(&portcullis::directory::groups::DeleteGroup { name: "ops".parse().unwrap() }).unwrap();
+    world.run(&DeleteGroup { name: "ops".parse().unwrap() }).unwrap();
     assert!(world.is_dead(&old));
     world.run(&add_user("bob", &["ops"], None)).unwrap();
     assert_eq!(world.issued("alice").groups, ["dev".parse().unwrap()]);
@@ -461,7 +466,7 @@ fn two_admins_cannot_remove_each_other_at_once() {
 /// Two admins are there, and both wish at once that the other were not.
 fn removing_each_other<C>(wish: impl Fn(&str) -> C)
 where
-    C: portcullis::command::Command + Send + 'static,
+    C: Command + Send + 'static,
     C::Outcome: Send,
 {
     let world = world();
@@ -475,13 +480,38 @@ where
 }
 
 #[test]
+fn the_last_two_admins_cannot_leave_at_once() {
+    leaving_at_once(revoke_user);
+    leaving_at_once(|id| Revoke { lock: true, ..revoke_user(id) });
+    leaving_at_once(lock);
+    leaving_at_once(|id| delete(IdentityKind::User, id));
+    leaving_at_once(withdraw);
+    leaving_at_once(|id| move_to(id, Some("acme")));
+}
+
+/// Two admins are there, and each wishes not to be: they read nothing that the other writes, but for the generation.
+fn leaving_at_once<C>(wish: impl Fn(&str) -> C)
+where
+    C: Command + Send + 'static,
+    C::Outcome: Send,
+{
+    let world = world();
+    world.run(&add_agency("acme")).unwrap();
+    let other = world.new_admin("other-admin");
+    let begun = world.begin(&other, wish("other-admin"));
+    world.run(&wish("root-admin")).unwrap();
+    let refused = begun.finish();
+    assert_eq!(refused.result.map(drop).unwrap_err().code, Code::LastAdmin);
+}
+
+#[test]
 fn the_last_admin_cannot_be_removed_in_any_way() {
     let world = world();
     world.run(&add_agency("acme")).unwrap();
     world.new_admin("other-admin");
     world.run(&revoke_user("other-admin")).unwrap();
     let row = world.management("root-admin").unwrap();
-    let code = |result: Result<(), portcullis::command::Rejected>| result.unwrap_err().code;
+    let code = |result: Result<(), Rejected>| result.unwrap_err().code;
     let me = "root-admin";
     assert_eq!(code(world.run(&revoke_user(me)).map(drop)), Code::LastAdmin);
     assert_eq!(code(world.run(&Revoke { lock: true, ..revoke_user(me) }).map(drop)), Code::LastAdmin);
@@ -508,8 +538,25 @@ fn a_lock_beside_a_revocation_cannot_stop_the_last_admin_by_their_agency() {
     assert!(world.run_as(&holder(&root), &revoke_user("acme")).is_ok(), "alone it stops no member");
 }
 
-fn management_wish(id: &str) -> portcullis::ca::issue::Issue {
-    portcullis::ca::issue::Issue { purpose: portcullis::ca::issue::Purpose::Management, ..issue(id, CLUSTERS[0]) }
+fn management_wish(id: &str) -> Issue {
+    Issue { purpose: Purpose::Management, ..issue(id, CLUSTERS[0]) }
+}
+
+// Requests that are sent again.
+
+#[test]
+fn a_request_sent_again_is_answered_again_and_another_one_under_its_key_is_refused() {
+    let world = world_with_alice();
+    let engine = world.engine();
+    let once = |digest, wish: &Revoke| {
+        engine.run_once(&world.admin(), &Repeatable { key: "k".to_owned(), digest: [digest; 32] }, wish)
+    };
+    let first = once(1, &revoke_user("alice")).unwrap();
+    let end = world.store().end();
+    let again = once(1, &revoke_user("alice")).unwrap();
+    assert_eq!((again.outcome, again.revision), (first.outcome, first.revision));
+    assert_eq!(world.store().end(), end, "nothing was done a second time");
+    assert_eq!(once(2, &revoke_user("bob")).unwrap_err().code, Code::IdempotencyMismatch);
 }
 
 // What is on the record.
@@ -517,8 +564,7 @@ fn management_wish(id: &str) -> portcullis::ca::issue::Issue {
 #[test]
 fn what_is_not_on_the_record_stands_nowhere() {
     let world = world_with_alice();
-    let row =
-        CertificateRow { fingerprint: portcullis::ident::Fingerprint::from_octets([9; 32]), ..world.issued("alice") };
+    let row = CertificateRow { fingerprint: Fingerprint::from_octets([9; 32]), ..world.issued("alice") };
     assert_eq!(world.status(&row), Status::Unknown);
     assert_eq!(world.renewed(&row).unwrap_err().code, Code::Unauthenticated);
 }
@@ -535,8 +581,8 @@ fn a_record_belongs_to_its_holder() {
 fn an_authority_cannot_be_revoked_like_a_certificate() {
     let world = world_with_alice();
     let row = world.issued("alice");
-    let root = portcullis::ident::Fingerprint::of(&world.authority_der(&IssuerName::root()));
-    let target = Target::Certificate(portcullis::ledger::credentials::Reference::Fingerprint(root));
+    let root = Fingerprint::of(&world.authority_der(&IssuerName::root()));
+    let target = Target::Certificate(Reference::Fingerprint(root));
     assert_eq!(world.run(&Revoke { target, ..revoke_certificate(&row) }).unwrap_err().code, Code::Invalid);
     assert!(world.is_good(&row));
 }
@@ -559,6 +605,6 @@ fn a_restart_changes_no_answer() {
     }
 }
 
-fn why(reason: &str) -> portcullis::ledger::cuts::Why {
-    portcullis::ledger::cuts::Why { reason: reason.parse().unwrap(), comment: None }
+fn why(reason: &str) -> Why {
+    Why { reason: reason.parse().unwrap(), comment: None }
 }

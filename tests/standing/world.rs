@@ -159,7 +159,7 @@ impl World {
     /// A new admin with a management certificate.
     pub(crate) fn new_admin(&self, id: &str) -> Actor {
         let key = PublicKey::of(&KeyPair::generate().unwrap()).unwrap();
-        let authorities = &base().authorities;
+        let authorities = authorities();
         let issued = init::first_admin(&self.engine(), authorities, &id.parse().unwrap(), key).unwrap();
         holder(&issued.row)
     }
@@ -253,7 +253,7 @@ pub(crate) fn holder(row: &CertificateRow) -> Actor {
 
 /// The wish for a certificate with a fresh key.
 pub(crate) fn issue(id: &str, cluster: &str) -> Issue {
-    let authorities = &base().authorities;
+    let authorities = authorities();
     Issue {
         id: id.parse().unwrap(),
         purpose: Purpose::Cluster(Some(cluster.parse().unwrap())),
@@ -385,6 +385,11 @@ struct Base {
     rows: Vec<Write>,
     entry: Vec<u8>,
     _folder: tempfile::TempDir,
+}
+
+/// The authorities of every world.
+pub(crate) fn authorities() -> &'static Authorities {
+    &base().authorities
 }
 
 fn base() -> &'static Base {

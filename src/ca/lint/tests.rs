@@ -152,3 +152,13 @@ fn a_certificate_of_a_minute_ends_at_second_fifty_nine() {
     assert_eq!(certificate.not_after, NOW.after(Duration::from_secs(59)));
     assert_eq!(certificate.not_before, NOW.before(Duration::from_secs(300)));
 }
+
+#[test]
+fn a_name_that_kubernetes_keeps_is_not_signed_even_when_it_was_wanted() {
+    let (issuer, key) = (issuer(), KeyPair::generate().unwrap());
+    let mut wanted = wanted(CertificateRole::User, "alice", &key, template::USER_LIFETIME);
+    wanted.subject.organizations = vec!["system:masters".to_owned()];
+    let certificate = template::fill(&wanted, &issuer, &places(), &moment()).unwrap();
+    let said = lint(&certificate.encode(), &wanted, Some(&issuer)).unwrap_err();
+    assert!(said.detail.contains("system:"), "{said}");
+}
