@@ -65,7 +65,14 @@ pub(super) fn serve(
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(AppError::new(doing(), error)),
         _ => {}
     }
-    let listener = UnixListener::bind(socket).doing(doing())?;
+    let listener = match UnixListener::bind(socket) {
+        // A socket's path holds some 100 octets; a folder that is deeper is no reason not to serve.
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+            tracing::warn!(%error, socket = %socket.display(), "`recover admin` cannot be used here");
+            return Ok(tokio::spawn(async {}));
+        }
+        bound => bound.doing(doing())?,
+    };
     let only_owner = std::fs::Permissions::from_mode(0o600);
     std::fs::set_permissions(socket, only_owner).doing(doing())?;
     Ok(tokio::spawn(async move {
