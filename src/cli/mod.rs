@@ -25,6 +25,7 @@ mod identities;
 mod issue;
 mod keys;
 mod kubeconfig;
+mod kubernetes;
 mod output;
 mod renew;
 mod revoke;
@@ -67,7 +68,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     }
 }
 
-/// Commands that speak to the authority.
+/// Commands that speak to the authority, or may.
 async fn remote(context: &Context, command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Issue(args) => issue::run(context, args).await,
@@ -80,6 +81,7 @@ async fn remote(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Group(command) => identities::group(context, command).await,
         Command::Cluster(command) => identities::cluster(context, command).await,
         Command::Cert(command) => certificates::run(context, command).await,
+        Command::Kubernetes(command) => kubernetes::run(context, command).await,
         Command::Quickstart(_)
         | Command::Init(_)
         | Command::Serve(_)
