@@ -45,6 +45,14 @@ fn whoever_the_certificate_names_is_who_the_api_server_serves_by_impersonation()
     let (status, body) = site.curl(&alice, front, &["-H", "Impersonate-Group: system:masters"]);
     assert_eq!((status, &body["kind"], &body["reason"]), (403, &json!("Status"), &json!("Forbidden")), "{body}");
 
+    // What a client says of its road is not believed.
+    let lies =
+        ["-A", "liar", "-H", "X-Forwarded-For: 203.0.113.9", "-H", "X-Real-IP: 203.0.113.9", "-H", "Audit-ID: mine"];
+    assert_eq!(site.curl(&alice, front, &lies).0, 200);
+    let event = site.api.audited(|event| event["userAgent"] == "liar");
+    assert_eq!(event["sourceIPs"], json!(["127.0.0.1"]), "{event}");
+    assert_ne!(event["auditID"], "mine", "{event}");
+
     // The audit log names both, and the certificate.
     site.kubectl(&alice, &["create", "configmap", "by-impersonation"]).ok();
     let event = site.api.audited(|event| is_creation(event, "by-impersonation"));
@@ -78,6 +86,19 @@ fn whoever_the_certificate_names_is_who_the_api_server_serves_by_request_header(
         let (status, body) = site.curl(&alice, front, &["-H", header]);
         assert_eq!((status, &body["kind"], &body["reason"]), (400, &json!("Status"), &json!("BadRequest")), "{body}");
     }
+
+    // A proxy that the API server does not believe says so; the user's credential is not to blame.
+    let stranger = ["kubernetes", "front-proxy-ca", "--out-dir", "front-proxy", "--name", "stranger"];
+    let made = site.portcullis(stranger).ok().out;
+    let stranger = site.another(front, made.split_once("# proxy.toml\n").expect("settings").1);
+    stranger.knows(&alice, "alice");
+    let (status, body) = site.curl(&alice, &stranger, &[]);
+    assert_eq!(
+        (status, &body["kind"], &body["reason"]),
+        (502, &json!("Status"), &json!("ServiceUnavailable")),
+        "{body}"
+    );
+    assert!(body["message"].as_str().is_some_and(|words| words.contains("refused the proxy's own")), "{body}");
 
     // The audit log names the user, and the certificate.
     site.kubectl(&alice, &["create", "configmap", "by-request-header"]).ok();
@@ -157,6 +178,8 @@ fn the_proxys_account_may_say_for_whom_a_request_is_and_nothing_else() {
     let wanted = ["groups", "userextras.authentication.k8s.io/authentication.kubernetes.io/credential-id", "users"];
     assert_eq!(impersonated, wanted.map(str::to_owned).into(), "{direct}");
 
+    // Any user may be named, Kubernetes' own too: the comments in the role say so.
+    account(&["--as", "system:kube-controller-manager", "get", "secrets", "--all-namespaces"]).ok();
     // It may name a user with the groups that the role lists, and neither other groups nor accounts.
     account(&["--as", "alice", "--as-group", "dev", "get", "configmaps"]).ok();
     for more in [

@@ -147,9 +147,9 @@ impl Forwarder {
     }
 
     fn pass_back(&self, response: Response<Incoming>, is_watch: bool) -> Answer {
-        if response.status() == StatusCode::UNAUTHORIZED && self.mode == Mode::Impersonation {
+        if response.status() == StatusCode::UNAUTHORIZED {
             self.upstream.forget_token();
-            tracing::error!("the API server refused the proxy's own credential; look at upstream.token_file");
+            tracing::error!("the API server refused the proxy's own credential; look at [upstream] in the settings");
             return ours(&bad_gateway("the API server refused the proxy's own credential"));
         }
         let (mut head, body) = response.into_parts();

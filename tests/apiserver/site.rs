@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use serde_json::Value;
@@ -71,17 +72,16 @@ impl Site {
         let token = documented("kubectl create token portcullis-proxy --namespace portcullis");
         write(folder.path(), "token", &api.admin(token).ok().out);
 
-        let upstream = format!("url = \"{}\"\nca = \"{}\"\n", api.url(), api.ca().display());
         let (_, settings) = front_proxy.split_once("# proxy.toml\n").expect("the proxy's settings");
-        let start = |name: &str, port: u16, more: String| {
-            let other = format!("[listen]\nproxy = \"127.0.0.1:{port}\"\n[cluster]\nname = \"{name}\"\n");
-            write(folder.path(), &format!("{name}.toml"), &format!("{other}{more}"));
-            Front::start(folder.path(), &folder.path().join(format!("{name}.toml")))
-        };
-        let impersonation = start("one", one, format!("[upstream]\n{upstream}token_file = \"token\"\n"));
-        let settings = settings.replacen("[upstream]\n", &format!("[upstream]\n{upstream}"), 1);
-        let request_header = start("two", two, settings);
+        let impersonation = front(folder.path(), &api, "one", one, "[upstream]\ntoken_file = \"token\"\n");
+        let request_header = front(folder.path(), &api, "two", two, settings);
         Self { api, impersonation, request_header, _authority: Mutex::new(serve), folder }
+    }
+
+    /// One more proxy for the cluster of another, with its own settings in `[upstream]` and `[identity]`.
+    pub(crate) fn another(&self, front: &Front, settings: &str) -> Front {
+        let [port] = free_ports();
+        self::front(self.folder.path(), &self.api, front.cluster(), port, settings)
     }
 
     /// A line of the command line, as the admin.
@@ -89,9 +89,10 @@ impl Site {
         run(in_folder(self.folder.path(), PORTCULLIS).args(["--profile", "ana.toml"]).args(arguments))
     }
 
-    /// A user's kubeconfig for one of the proxies.
+    /// A user's kubeconfig for one of the proxies; another one each time.
     pub(crate) fn kubeconfig(&self, id: &str, front: &Front) -> Kubeconfig {
-        let name = format!("{id}-{}.yaml", front.cluster());
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{id}-{}.yaml", COUNT.fetch_add(1, Ordering::Relaxed));
         self.portcullis(["kubeconfig", id, "--cluster", front.cluster(), "--out", &name]).ok();
         let kubeconfig = Kubeconfig::read(self.file(&name));
         front.knows(&kubeconfig, id);
@@ -134,6 +135,16 @@ impl Site {
     pub(crate) fn token(&self) -> String {
         fs::read_to_string(self.file("token")).expect("the token").trim().to_owned()
     }
+}
+
+/// A proxy for `cluster` on a port, with these settings in `[upstream]`, the API server's address apart, and `[identity]`.
+fn front(folder: &Path, api: &ApiServer, cluster: &str, port: u16, settings: &str) -> Front {
+    let upstream = format!("[upstream]\nurl = \"{}\"\nca = \"{}\"\n", api.url(), api.ca().display());
+    let settings = settings.replacen("[upstream]\n", &upstream, 1);
+    let text = format!("[listen]\nproxy = \"127.0.0.1:{port}\"\n[cluster]\nname = \"{cluster}\"\n{settings}");
+    let file = format!("proxy-{port}.toml");
+    write(folder, &file, &text);
+    Front::start(folder, &folder.join(file))
 }
 
 /// The words behind the program of a line that docs/kubernetes.md shows.

@@ -3,6 +3,7 @@
 //! It trusts a CA of its own for administrators and none of ours; RBAC decides, and every request is in the audit log.
 //! There is no controller manager and no node: what is stored stays as it was written, and nothing runs.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::print_stderr, reason = "the end of a log belongs to the failure")]
 
 use std::ffi::OsStr;
 use std::fs::{self, File};

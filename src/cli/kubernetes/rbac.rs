@@ -38,7 +38,7 @@ async fn of_authority(context: &Context) -> Result<Vec<GroupName>, Failure> {
 fn commented(access: &ProxyAccess, namespace: Option<&str>) -> Result<String, Failure> {
     let mut text = String::new();
     for object in access.objects() {
-        let comment = match object["kind"].as_str() {
+        let comment = match object.get("kind").and_then(Value::as_str) {
             Some("ServiceAccount") => account_comment(namespace.unwrap_or_default()),
             Some("ClusterRole") => role_comment(access.groups().len()),
             _ => String::new(),
@@ -74,8 +74,8 @@ fn role_comment(groups: usize) -> String {
 
 /// `kind/name`, as kubectl prints it.
 fn name(object: &Value) -> String {
-    let kind = object["kind"].as_str().unwrap_or_default().to_lowercase();
-    format!("{kind}/{}", object["metadata"]["name"].as_str().unwrap_or_default())
+    let text = |at: &str| object.pointer(at).and_then(Value::as_str).unwrap_or_default();
+    format!("{}/{}", text("/kind").to_lowercase(), text("/metadata/name"))
 }
 
 #[cfg(test)]
