@@ -13,6 +13,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use front::Front;
+use portcullis::proxy::believed::Doubt;
 use serde_json::{Value, json};
 use site::{GROUPS, Site, documented};
 use support::Kubeconfig;
@@ -99,6 +100,12 @@ fn whoever_the_certificate_names_is_who_the_api_server_serves_by_request_header(
         "{body}"
     );
     assert!(body["message"].as_str().is_some_and(|words| words.contains("refused the proxy's own")), "{body}");
+    assert_eq!(stranger.is_believed(), Err(Doubt::Refused));
+    // One that it knows as somebody else would serve everybody as that; it is found out by asking.
+    let folder = site.file("kubernetes");
+    let admins = format!("certificate = \"{0}/admin.crt\"\nkey = \"{0}/admin.key\"\n", folder.display());
+    let mighty = site.another(front, &format!("[upstream]\n{admins}[identity]\nmode = \"request-header\"\n"));
+    assert_eq!(mighty.is_believed(), Err(Doubt::Ignored { taken_for: "admin".to_owned() }));
 
     // The audit log names the user, and the certificate.
     site.kubectl(&alice, &["create", "configmap", "by-request-header"]).ok();
@@ -111,6 +118,7 @@ fn whoever_the_certificate_names_is_who_the_api_server_serves_by_request_header(
 /// Lists, applies, and is known by name, groups and certificate; gives alice's kubeconfig.
 fn must_work_as_themselves(site: &Site, front: &Front) -> Kubeconfig {
     site.api.apply(BINDING);
+    assert_eq!(front.is_believed(), Ok(()));
     let alice = site.kubeconfig("alice", front);
     let user = site.whoami(&alice, &[]);
     assert_eq!((&user["username"], &user["groups"]), (&json!("alice"), &json!(["dev", "system:authenticated"])));

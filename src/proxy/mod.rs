@@ -20,7 +20,7 @@
 //!
 //! Read `admit` first (what happens to a connection), then `connections` (who is open; cutting), `forward` (a request),
 //! `headers`, `relay` (bodies), `upgrade` and `websocket` (other protocols), `tunnel`, `upstream`, `refuse`, `health`,
-//! `settings`.
+//! `settings`, `believed` (does the API server look at who we say a request is for?).
 
 mod refuse;
 mod connections;
@@ -34,6 +34,7 @@ mod tunnel;
 mod admit;
 pub mod health;
 pub mod settings;
+pub mod believed;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,6 +10,7 @@ use portcullis::kube::identity::Mode;
 use portcullis::net::listen;
 use portcullis::net::tls::{ClientAnchors, Serving};
 use portcullis::observe::Metrics;
+use portcullis::proxy::believed::{self, Doubt};
 use portcullis::proxy::settings::{Credential, Settings, Upstream};
 use portcullis::proxy::{Parts, Proxy};
 use portcullis::standing::{Cut, CutKey, Revision};
@@ -58,6 +59,11 @@ impl Front {
             Proxy::start(parts, checked(&settings)).expect("a proxy")
         });
         Self { settings, statuses, revision: Mutex::new(revision), _proxy: proxy }
+    }
+
+    /// Whether the API server takes users for who the proxy says they are.
+    pub(crate) fn is_believed(&self) -> Result<(), Doubt> {
+        runtime().block_on(believed::ask(&checked(&self.settings)))
     }
 
     /// Its cluster.
