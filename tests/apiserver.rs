@@ -15,25 +15,9 @@ use std::collections::BTreeSet;
 use front::Front;
 use portcullis::proxy::believed::Doubt;
 use serde_json::{Value, json};
-use site::{GROUPS, Site, documented};
+use site::{ACCOUNT, GROUPS, Site, documented};
 use support::Kubeconfig;
 use support::run::{Live, Said, run};
-
-/// Group `dev` may list, watch and change configmaps in `default`, by RBAC, and nobody else.
-const BINDING: &str = r"
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: configmaps, namespace: default}
-rules: [{apiGroups: [''], resources: [configmaps], verbs: [get, list, watch, create, update, patch]}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: configmaps, namespace: default}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: configmaps}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev}]
-";
-
-const ACCOUNT: &str = "system:serviceaccount:portcullis:portcullis-proxy";
 
 #[test]
 fn whoever_the_certificate_names_is_who_the_api_server_serves_by_impersonation() {
@@ -78,6 +62,7 @@ fn whoever_the_certificate_names_is_who_the_api_server_serves_by_request_header(
          rules: [{apiGroups: [''], resources: [users], resourceNames: [bob], verbs: [impersonate]}]\n",
     );
     site.api.admin(["create", "clusterrolebinding", "as-bob", "--clusterrole=as-bob", "--user=alice"]).ok();
+    site.until(&alice, &["--as", "bob", "auth", "whoami"]);
     assert_eq!(site.whoami(&alice, &["--as", "bob"])["username"], "bob");
     let more = ["--as", "bob", "--as-group", "system:masters", "get", "configmaps"];
     let refused = site.kubectl(&alice, &more).ended(1);
@@ -117,7 +102,6 @@ fn whoever_the_certificate_names_is_who_the_api_server_serves_by_request_header(
 
 /// Lists, applies, and is known by name, groups and certificate; gives alice's kubeconfig.
 fn must_work_as_themselves(site: &Site, front: &Front) -> Kubeconfig {
-    site.api.apply(BINDING);
     assert_eq!(front.is_believed(), Ok(()));
     let alice = site.kubeconfig("alice", front);
     let user = site.whoami(&alice, &[]);
@@ -205,13 +189,13 @@ fn the_proxys_account_may_say_for_whom_a_request_is_and_nothing_else() {
     let carol = site.kubeconfig("carol", &site.impersonation);
     site.kubectl(&carol, &["get", "configmaps"]).ended(1).saying(&[ACCOUNT, "cannot impersonate"]);
     site.api.apply(&site.portcullis(documented("portcullis kubernetes rbac")).ok().out);
+    site.until(&carol, &["auth", "whoami"]);
     assert_eq!(site.whoami(&carol, &[])["groups"], json!(["later", "system:authenticated"]));
 }
 
 #[test]
 fn a_revocation_ends_a_watch_on_the_api_server_and_the_one_beside_it_goes_on() {
     let site = Site::shared();
-    site.api.apply(BINDING);
     for (front, id) in [(&site.impersonation, "eve"), (&site.request_header, "frank")] {
         site.portcullis(["user", "add", id, "--group", "dev"]).ok();
         let (theirs, bobs) = (site.kubeconfig(id, front), site.kubeconfig("bob", front));

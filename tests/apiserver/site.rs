@@ -11,9 +11,23 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::front::Front;
-use crate::support::kube::{ApiServer, free_ports};
+use crate::support::kube::{ApiServer, free_ports, until};
 use crate::support::run::{Live, Said, program, run, tool};
 use crate::support::{Kubeconfig, PORTCULLIS, START};
+
+/// Group `dev` may list, watch and change configmaps in `default`, by RBAC, and nobody else.
+const BINDING: &str = r"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: configmaps, namespace: default}
+rules: [{apiGroups: [''], resources: [configmaps], verbs: [get, list, watch, create, update, patch]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: configmaps, namespace: default}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: configmaps}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev}]
+";
 
 /// Everything that the stories of this file share; it stands while one of them runs.
 pub(crate) struct Site {
@@ -23,6 +37,9 @@ pub(crate) struct Site {
     _authority: Mutex<Live>,
     folder: TempDir,
 }
+
+/// The proxy's account, as the API server calls it.
+pub(crate) const ACCOUNT: &str = "system:serviceaccount:portcullis:portcullis-proxy";
 
 /// Groups that may be carried; the last one as odd as a group may be.
 pub(crate) const GROUPS: [&str; 2] = ["dev", "größe, 50% /x: #1"];
@@ -69,6 +86,13 @@ impl Site {
         let mut rbac = vec!["--profile", "ana.toml"];
         rbac.extend(documented("portcullis kubernetes rbac"));
         api.apply(&at(&rbac).ok().out);
+        api.apply(BINDING);
+        let ours = ["--as", "alice", "--as-group", GROUPS[0], "-n", "default"];
+        api.until(["auth", "can-i", "create", "configmaps"].iter().chain(&ours));
+        for group in GROUPS {
+            let name = format!("groups/{group}");
+            api.until(["auth", "can-i", "impersonate", &name, "--as", ACCOUNT]);
+        }
         let token = documented("kubectl create token portcullis-proxy --namespace portcullis");
         write(folder.path(), "token", &api.admin(token).ok().out);
 
@@ -109,6 +133,12 @@ impl Site {
     /// kubectl with a kubeconfig.
     pub(crate) fn kubectl(&self, with: &Kubeconfig, arguments: &[&str]) -> Said {
         run(&mut self.kubectl_command(with, arguments))
+    }
+
+    /// Runs kubectl until it succeeds.
+    #[track_caller]
+    pub(crate) fn until(&self, with: &Kubeconfig, arguments: &[&str]) {
+        until(|| self.kubectl(with, arguments));
     }
 
     /// Whom the API server takes the holder for.

@@ -86,7 +86,14 @@ impl ApiServer {
         run(self.kubectl(["--client-certificate=admin.crt", "--client-key=admin.key"]).args(arguments))
     }
 
-    /// The same with objects for `-f -`.
+    /// The same again and again until it succeeds: RBAC is a moment behind what is stored.
+    #[track_caller]
+    pub(crate) fn until<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) {
+        let arguments: Vec<A> = arguments.into_iter().collect();
+        until(|| self.admin(&arguments));
+    }
+
+    /// Stores objects.
     pub(crate) fn apply(&self, objects: &str) {
         let file = self.folder.join("objects.yaml");
         fs::write(&file, objects).expect("a file of the test");
@@ -115,6 +122,19 @@ impl ApiServer {
             assert!(Instant::now() < until, "no such entry in the audit log");
         }
         panic!("the audit log cannot be read");
+    }
+}
+
+/// Runs something until it succeeds.
+#[track_caller]
+pub(crate) fn until(mut run: impl FnMut() -> Said) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let said = run();
+        if said.status == Some(0) {
+            return;
+        }
+        assert!(Instant::now() < until, "{}\nwanted success, found {}{}", said.line, said.out, said.err);
     }
 }
 
