@@ -37,7 +37,7 @@ impl StatusFollower {
         for row in txn.scan_all::<RevokedRow>(&[])? {
             let revision = row.created.unwrap_or_default();
             let RevokedRow { fingerprint, at, reason, .. } = row.value;
-            changes.push(Change::Revoked(fingerprint, Cut { revision, at, reason }));
+            changes.push(Change::Revoked(fingerprint.short(), Cut { revision, at, reason }));
         }
         for row in txn.scan_all::<LockRow>(&[])? {
             let revision = row.created.unwrap_or_default();
@@ -57,7 +57,7 @@ impl StatusFollower {
                 let Issued { serial, fingerprint, issuer, not_after, cut_keys, .. } = issued;
                 self.roll.add(issuer, *serial, Member { fingerprint: *fingerprint, not_after: *not_after });
                 Some(Change::Recorded(Credential {
-                    fingerprint: *fingerprint,
+                    key: fingerprint.short(),
                     issued: revision,
                     not_after: *not_after,
                     cut_keys: cut_keys.clone(),
@@ -67,7 +67,7 @@ impl StatusFollower {
                 Some(Change::CutOff(key.clone(), Cut { revision, at: entry.at, reason: *reason }))
             }
             Event::CertificateRevoked { fingerprint, reason, .. } => {
-                Some(Change::Revoked(*fingerprint, Cut { revision, at: entry.at, reason: *reason }))
+                Some(Change::Revoked(fingerprint.short(), Cut { revision, at: entry.at, reason: *reason }))
             }
             Event::Locked { id, cluster } => {
                 let key = LockKey { id: id.clone(), cluster: cluster.clone() };
@@ -135,7 +135,7 @@ fn load_certificates(txn: &Txn<'_>, statuses: &Statuses, roll: &Roll) -> Result<
             let issued = row.created.unwrap_or_default();
             let CertificateRow { fingerprint, serial, issuer, not_after, cut_keys, .. } = row.value;
             roll.add(&issuer, serial, Member { fingerprint, not_after });
-            changes.push(Change::Recorded(Credential { fingerprint, issued, not_after, cut_keys }));
+            changes.push(Change::Recorded(Credential { key: fingerprint.short(), issued, not_after, cut_keys }));
         }
         statuses.apply(changes);
     }
