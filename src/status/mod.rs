@@ -6,12 +6,13 @@
 //! from elsewhere are used only while [`freshness::Freshness`] says so.
 //!
 //! Read `index` for how an answer is found, `freshness` for how long it holds, `frames` for what authority and proxy
-//! say to each other, `mirror` for what a proxy keeps of it on disk.
+//! say to each other, `joining` for how a proxy gets its certificates, `mirror` for what a proxy keeps of it on disk.
 
 mod index;
 mod places;
 pub mod freshness;
 pub mod frames;
+pub mod joining;
 pub mod mirror;
 
 use std::fmt;
