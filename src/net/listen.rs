@@ -180,6 +180,16 @@ impl Door {
     }
 }
 
+impl Stream {
+    /// Whether HTTP/2 was agreed on; without TLS it never is.
+    pub fn is_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => super::tls::is_http2(stream.get_ref().1),
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {

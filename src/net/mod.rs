@@ -27,7 +27,9 @@
 //!     }
 //! }
 //! ```
-//! Where the service answers 101, [`http1::serve`] hands the connection back for the other protocol.
+//! Where the service answers 101, [`http1::serve`] hands the connection back for the other protocol. A listener whose
+//! configuration went through [`tls::offering_http2`] hands its streams to [`http::serve`] instead, which speaks whichever
+//! HTTP was agreed on.
 //! [`listen::serve_plain`] is the same without TLS. Both return once `stop` was called and every connection has ended,
 //! after [`Limits::grace`](listen::Limits) at the latest.
 //!
@@ -38,13 +40,16 @@
 //! ```
 //!
 //! Deliberately absent: session resumption in both directions, because a resumed session skips the check of the
-//! client's certificate; early data; HTTP/2.
+//! client's certificate; early data; HTTP/2 where it was not agreed on in the handshake (h2c).
 
 pub mod stop;
 pub mod tls;
 pub mod dial;
 pub mod listen;
+pub mod within;
 pub mod http1;
+pub mod http2;
+pub mod http;
 
 #[cfg(test)]
 pub(crate) mod fixtures;

@@ -115,6 +115,25 @@ pub fn client_config(
     Ok(Arc::new(config))
 }
 
+/// The same server, which also offers HTTP/2 (RFC 7301; a client that names neither gets HTTP/1.1).
+pub fn offering_http2(config: &ServerConfig) -> Arc<ServerConfig> {
+    let mut config = config.clone();
+    config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
+    Arc::new(config)
+}
+
+/// The same client, which also asks for HTTP/2; what the server chose is in the session's `alpn_protocol`.
+pub fn asking_for_http2(config: &ClientConfig) -> Arc<ClientConfig> {
+    let mut config = config.clone();
+    config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
+    Arc::new(config)
+}
+
+/// Whether HTTP/2 was agreed on in a handshake.
+pub fn is_http2(session: &rustls::CommonState) -> bool {
+    session.alpn_protocol() == Some(HTTP2)
+}
+
 impl Versions {
     fn protocol_versions(self) -> &'static [&'static SupportedProtocolVersion] {
         match self {
@@ -154,6 +173,8 @@ impl TimeProvider for ClockTime {
 
 static TLS13_ALONE: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
 const HTTP1: &[u8] = b"http/1.1";
+/// RFC 9113 §3.1.
+const HTTP2: &[u8] = b"h2";
 
 #[cfg(test)]
 mod tests;

@@ -5,30 +5,31 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
+use ::http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 
 use crate::ident::{Fingerprint, is_reserved_by_kubernetes};
 use crate::kube::identity::{Identity, Mode};
-use crate::net::http1;
 use crate::net::listen::{BoxFuture, Handler, Peer, Stream};
 use crate::net::stop::{self, Stop};
+use crate::net::{http, http1};
 use crate::world::Timestamp;
 use crate::x509::certificate::Certificate;
 use crate::x509::shape;
 
 use super::connections::{Register, Registered};
 use super::forward::Forwarder;
+use super::lane::Lane;
+use super::pool::Pools;
 use super::refuse::{self, At, Refusal, Tally};
 use super::tunnel;
-use super::upstream::{Lane, Upstream};
 
 /// What every connection passes.
 #[derive(Debug)]
 pub(super) struct Gate {
     pub(super) register: Arc<Register>,
-    pub(super) upstream: Arc<Upstream>,
+    pub(super) pools: Arc<Pools>,
     pub(super) mode: Mode,
     pub(super) http: http1::Limits,
     pub(super) cut_time: Duration,
@@ -85,12 +86,12 @@ impl Gate {
         mut stop: Stop,
     ) {
         let leash = Arc::clone(registered.leash());
-        let lane = Arc::new(Lane::new(Arc::clone(&self.upstream)));
+        let lane = Arc::new(Lane::new(&self.pools, leash.fingerprint()));
         let forwarder = Arc::new(Forwarder {
             register: Arc::clone(&self.register),
             leash: Arc::clone(&leash),
             lane: Arc::clone(&lane),
-            upstream: Arc::clone(&self.upstream),
+            upstream: Arc::clone(self.pools.upstream()),
             identity,
             mode: self.mode,
             client,
@@ -98,14 +99,16 @@ impl Gate {
         });
         let (no_more, listener) = stop::channel();
         let service = service_fn(move |request| Arc::clone(&forwarder).answer(request));
-        let mut serving = Box::pin(http1::serve(stream, service, self.http.clone(), listener));
+        let mut serving = Box::pin(http::serve(stream, service, self.http.clone(), listener));
+        // Declared behind it, and so dropped before it, whatever ends this.
+        let over = lane.over();
         let mut is_stopping = false;
         let switched = loop {
             tokio::select! {
                 // First, so that the API server's side ends before the client is told.
                 biased;
                 () = leash.until_cut() => {
-                    lane.close().await;
+                    lane.close_all().await;
                     no_more.stop();
                     // Whatever the client reads or does not read.
                     let _ = tokio::time::timeout(self.cut_time, serving.as_mut()).await;
@@ -118,12 +121,16 @@ impl Gate {
                 }
             }
         };
+        drop(over);
         drop(serving);
         if let (Some(near), Some(far)) = (switched, lane.take_far_end()) {
             // Nothing more goes the way of the requests before.
             lane.close().await;
             // Does not hear `stop`: the listener ends what is still open after its grace.
             Box::pin(tunnel::carry(near, far, &self.register, &leash, self.cut_time)).await;
+        }
+        if leash.is_cut() {
+            lane.close_all().await;
         }
         lane.close().await;
         drop(registered);
@@ -140,7 +147,7 @@ impl Gate {
             }
         });
         let limits = http1::Limits { idle_time: self.http.head_time, ..self.http.clone() };
-        http1::serve(stream, service, limits, stop).await;
+        http::serve(stream, service, limits, stop).await;
     }
 }
 

@@ -249,6 +249,10 @@ impl Leash {
         self.cut.borrow().is_some()
     }
 
+    pub(super) const fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
     pub(super) fn user(&self) -> &str {
         &self.user
     }

@@ -1,4 +1,4 @@
-//! One request: judged, checked, given its identity, sent on, answered.
+//! One request, whichever HTTP it came in: judged, checked, given its identity, sent on, answered.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,19 +6,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, Version, header};
 use http_body_util::{Either, Empty, Full};
 use hyper::body::{Body as _, Incoming};
 
 use crate::kube::identity::{Identity, Mode};
 use crate::kube::status::{Failure, Reason};
+use crate::net::http2::Writing;
 
 use super::connections::{Leash, Register};
 use super::headers::{self, Notes, Protocol};
+use super::lane::{Lane, Lease};
 use super::refuse::{self, At, Refusal, Tally};
-use super::relay::{Broken, Download, Upload};
+use super::relay::{self, Broken, Download, Upload, Watch};
 use super::upgrade;
-use super::upstream::{Lane, Upstream, UpstreamError};
+use super::upstream::{Upstream, UpstreamError};
 use super::websocket;
 
 /// What a client gets: words of ours, or the API server's answer.
@@ -66,16 +68,23 @@ impl Forwarder {
             Ok(notes) => notes,
             Err(failure) => return Ok(self.refuse(Request::from_parts(head, body), &failure).await),
         };
-        let is_watch = is_watch(&head.method, &head.uri);
+        let watch = is_watch(&head.method, &head.uri).then(|| head.extensions.remove::<Writing>());
         let is_safe = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let refused_trailer = Arc::new(AtomicBool::new(false));
-        let body = Upload::new(body, &self.register, &self.leash, self.mode, Arc::clone(&refused_trailer));
+        let request = relay::Request {
+            version: head.version,
+            mode: self.mode,
+            is_over: self.lane.is_over(),
+            refused_trailer: Arc::clone(&refused_trailer),
+        };
+        let body = Upload::new(body, &self.register, &self.leash, request);
+        head.extensions.clear();
         self.tally.requested();
         let mut answer = match self.lane.send(Request::from_parts(head, body)).await {
-            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 ours(&bad_gateway("the API server switched protocols without being asked"))
             }
-            Ok(response) => self.pass_back(response, is_watch),
+            Ok((response, lease)) => self.pass_back(response, Some(lease), watch),
             Err(error) => self.explain(&error, is_safe, refused_trailer.load(Ordering::Relaxed))?,
         };
         if notes.removed_authorization {
@@ -96,12 +105,13 @@ impl Forwarder {
             Err(failure) => return Ok(self.refuse(Request::from_parts(head, body), &failure).await),
         };
         upgrade::ask(&mut head.headers, protocol);
+        head.extensions.clear();
         self.tally.requested();
         let mut answer = match self.lane.ask_to_switch(Request::from_parts(head, Empty::new())).await {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 self.agree(response, protocol).await?
             }
-            Ok(response) => self.pass_back(response, false),
+            Ok(response) => self.pass_back(response, None, None),
             // A command may have been begun, so that it is not safe to say otherwise.
             Err(error) => self.explain(&error, false, false)?,
         };
@@ -133,20 +143,19 @@ impl Forwarder {
 
     /// Turns a request's head into the one for the API server; a failure is for the client.
     fn prepare(&self, head: &mut Parts, protocol: Option<Protocol>) -> Result<Result<Notes, Failure>, Broken> {
-        let host = self.upstream.authority();
-        let identity = &self.identity;
-        let notes = match headers::prepare(&mut head.headers, protocol, self.mode, identity, self.client, host) {
+        let notes = match headers::prepare(&mut head.headers, protocol, self.mode, &self.identity, self.client) {
             Ok(notes) => notes,
             Err(failure) => return Ok(Err(failure)),
         };
         // The octets that came are the octets that go: nothing is normalised.
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
         head.uri = target.parse().map_err(|_| Broken::Cut)?;
-        head.extensions.clear();
         Ok(Ok(notes))
     }
 
-    fn pass_back(&self, response: Response<Incoming>, is_watch: bool) -> Answer {
+    /// The API server's answer as the client gets it. `watch` is there for a request for a watch, and has what knows the
+    /// client's HTTP/2 where it is that.
+    fn pass_back(&self, response: Response<Incoming>, lease: Option<Lease>, watch: Option<Option<Writing>>) -> Answer {
         if response.status() == StatusCode::UNAUTHORIZED {
             self.upstream.forget_token();
             tracing::error!("the API server refused the proxy's own credential; look at [upstream] in the settings");
@@ -156,13 +165,21 @@ impl Forwarder {
         headers::prepare_response(&mut head.headers);
         let is_json = head.headers.get(header::CONTENT_TYPE).is_some_and(|value| is_json(value.as_bytes()));
         let is_plain = !head.headers.contains_key(header::CONTENT_ENCODING) && body.size_hint().exact().is_none();
-        let is_watch = is_watch && head.status == StatusCode::OK && is_json && is_plain;
-        let body = Download::new(body, &self.register, &self.leash, is_watch);
+        let watch = match watch {
+            Some(writing) if head.status == StatusCode::OK && is_json && is_plain => Watch::Json(writing),
+            _ => Watch::No,
+        };
+        let body = Download::new((head.version, body), &self.register, &self.leash, lease, watch);
+        head.version = Version::HTTP_11;
         Response::from_parts(head, Either::Right(body))
     }
 
     /// What a failed exchange means for the client.
     fn explain(&self, error: &UpstreamError, is_safe: bool, refused_trailer: bool) -> Result<Answer, Broken> {
+        if let Err(refusal) = self.stands_for_this_request() {
+            // Another connection of the credential's may have been told a moment earlier, and have ended theirs all.
+            self.register.cut(&self.leash, refusal);
+        }
         if let Some(refusal) = self.leash.refusal() {
             // A change may have been made: only what changes nothing may be answered as if it had not been.
             return if is_safe { Ok(ours(&refusal.failure(self.identity.user()))) } else { Err(Broken::Cut) };

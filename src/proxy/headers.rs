@@ -44,8 +44,8 @@ pub(super) struct Notes {
 pub(super) fn check_form<B>(request: &Request<B>) -> Result<(), Failure> {
     let bad = |message: &str| Err(Failure::new(400, Reason::BadRequest, message));
     let headers = request.headers();
-    if request.version() != Version::HTTP_11 {
-        return bad("wanted HTTP/1.1");
+    if !matches!(request.version(), Version::HTTP_11 | Version::HTTP_2) {
+        return bad("wanted HTTP/1.1 or HTTP/2");
     }
     if request.method() == http::Method::CONNECT {
         return bad("CONNECT is not carried");
@@ -54,11 +54,14 @@ pub(super) fn check_form<B>(request: &Request<B>) -> Result<(), Failure> {
         return bad("wanted a path that begins with /");
     }
     let mut hosts = headers.get_all(header::HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else {
-        return bad("wanted exactly one Host header");
-    };
-    if !is_same_host(request.uri(), host) {
-        return bad("the request's target and its Host header differ");
+    let authority = request.uri().authority().filter(|_| request.version() == Version::HTTP_2);
+    match (hosts.next(), hosts.next(), authority) {
+        (Some(host), None, _) if is_same_host(request.uri(), host) => {}
+        (Some(_), None, _) => return bad("the request's target and its Host header differ"),
+        // RFC 9113 §8.3.1: there the target has the host, and the header may be missing.
+        (None, None, Some(authority)) if is_same_host(request.uri(), authority.as_str()) => {}
+        (None, None, Some(_)) => return bad("wanted a target that begins with https"),
+        _ => return bad("wanted exactly one Host header"),
     }
     let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let chunked = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
@@ -68,7 +71,7 @@ pub(super) fn check_form<B>(request: &Request<B>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Turns a client's headers into those for the API server, without the credential that opens it.
+/// Turns a client's headers into those for the API server, without its name and the credential that opens it.
 ///
 /// The headers of a WebSocket's handshake stay where `protocol` is one; those of the upgrade itself are added by
 /// `upgrade`, after this.
@@ -78,7 +81,6 @@ pub(super) fn prepare(
     mode: Mode,
     identity: &Identity,
     client: IpAddr,
-    host: &HeaderValue,
 ) -> Result<Notes, Failure> {
     let mut notes = Notes { removed_authorization: false, is_last: headers.contains_key(header::TRANSFER_ENCODING) };
     // Judged before hop-by-hop removal, so that naming it in `Connection` hides nothing.
@@ -113,7 +115,8 @@ pub(super) fn prepare(
         }
     }
     notes.removed_authorization |= websocket::remove_bearer(headers)?;
-    headers.insert(header::HOST, host.clone());
+    headers.remove(header::HOST);
+    join_cookies(headers);
     insert_text(headers, HeaderName::from_static("x-forwarded-for"), &client.to_string())?;
     headers.insert(HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("https"));
     insert_identity(headers, mode, identity)?;
@@ -154,6 +157,16 @@ fn value_of(text: &str) -> Result<HeaderValue, Failure> {
         .map_err(|_| Failure::new(500, Reason::InternalError, "the user's name does not fit into a header"))
 }
 
+/// RFC 9113 §8.2.3: HTTP/2 may split what HTTP/1.1 wants on one line.
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1
+        && let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, whole);
+    }
+}
+
 /// RFC 9110 §7.6.1: what concerns one connection alone, and whatever `Connection` names.
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let nominated: Vec<String> = connection_tokens(headers).collect();
@@ -181,10 +194,10 @@ fn names(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> + use<> {
 }
 
 /// RFC 9112 §3.2.2: a target with a host of its own must name the same one.
-fn is_same_host(uri: &Uri, host: &HeaderValue) -> bool {
+fn is_same_host(uri: &Uri, host: impl AsRef<[u8]>) -> bool {
     match (uri.scheme_str(), uri.authority()) {
         (None, None) => true,
-        (Some("https"), Some(authority)) => authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()),
+        (Some("https"), Some(authority)) => authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_ref()),
         _ => false,
     }
 }

@@ -29,6 +29,8 @@ mod websocket;
 mod headers;
 mod upgrade;
 mod upstream;
+mod pool;
+mod lane;
 mod forward;
 mod tunnel;
 mod admit;
@@ -52,6 +54,7 @@ use crate::world::Clock;
 
 use admit::Gate;
 use connections::Register;
+use pool::Pools;
 use refuse::Tally;
 use settings::Settings;
 use upstream::Upstream;
@@ -93,13 +96,14 @@ impl Proxy {
         tracing::info!(cluster = %settings.cluster, upstream = %settings.upstream.authority, "proxy starts");
         let config =
             tls::server_config(parts.serving, Some(parts.anchors), settings.versions, Arc::clone(&parts.clock))?;
+        let config = tls::offering_http2(&config);
         let tally = Arc::new(Tally::new(parts.metrics));
         let register = Arc::new(Register::new(parts.statuses, parts.clock, Arc::clone(&tally)));
         let (watch_stopper, watch_stop) = stop::channel();
         let watching = tokio::spawn(Arc::clone(&register).keep_judging(watch_stop));
         let gate = Gate {
             register: Arc::clone(&register),
-            upstream: Arc::new(Upstream::new(&settings.upstream)?),
+            pools: Arc::new(Pools::new(Upstream::new(&settings.upstream)?)),
             mode: settings.identity,
             http: settings.http,
             cut_time: settings.cut_time,

@@ -1,8 +1,11 @@
 //! Stories over real sockets: a client with a certificate, the proxy, and an API server that writes down what it sees.
 
+mod client2;
 mod world;
 
 mod bodies;
+mod http2;
+mod pooling;
 mod hygiene;
 mod standing;
 mod upgrades;

@@ -7,7 +7,7 @@ use tokio::io::{self, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as
 use crate::net::http1::Switched;
 
 use super::connections::{Leash, Register};
-use super::upstream::FarEnd;
+use super::lane::FarEnd;
 use super::websocket::{Frames, goodbye};
 
 /// How one direction ended.

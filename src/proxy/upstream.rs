@@ -1,26 +1,20 @@
-//! Connections to the API server: one at most for each connection of a client, carrying nobody else's requests.
+//! The API server: how to reach it, and what opens it.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{HeaderMap, HeaderValue, InvalidHeaderValue};
-use http::{Request, Response, header};
-use http_body_util::Empty;
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
+use http::header::{self, HeaderMap, HeaderValue, InvalidHeaderValue};
+use http::uri::Authority;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
 use crate::net::dial::{self, DialError};
-use crate::net::tls::{TlsError, client_config};
+use crate::net::tls::{self, TlsError};
 
-use super::relay::Upload;
 use super::settings::{self, Credential};
 
 /// Why the API server gave no answer.
@@ -34,6 +28,15 @@ pub(super) enum UpstreamError {
     TokenFile { path: PathBuf, source: std::io::Error },
     #[error("wanted a bearer token on one line, found characters that no header can hold")]
     Token(#[from] InvalidHeaderValue),
+    /// What somebody else's attempt came to, who asked at the same time.
+    #[error("{0}")]
+    NotReached(String),
+    #[error("wanted to be allowed streams on HTTP/2 within {} s, found none", DIAL_TIME.as_secs())]
+    NoStreams,
+    #[error("wanted a connection to the API server that lasts for one request, found {0} that did not")]
+    Unsteady(usize),
+    #[error("the target of the request does not fit an address")]
+    Target,
     #[error("the connection was cut")]
     Closed,
     #[error("no answer to the wish for another protocol within {} s", ANSWER_TIME.as_secs())]
@@ -47,8 +50,9 @@ pub(super) enum UpstreamError {
 pub(super) struct Upstream {
     host: String,
     port: u16,
-    authority: HeaderValue,
-    config: Arc<ClientConfig>,
+    authority: Authority,
+    http1: Arc<ClientConfig>,
+    either: Arc<ClientConfig>,
     token: Option<Token>,
 }
 
@@ -65,18 +69,19 @@ impl Upstream {
             Credential::TokenFile(path) => (None, Some(Token::File { path: path.clone(), read: Mutex::default() })),
             Credential::Certificate(chain, key) => (Some((chain.clone(), key.clone_key())), None),
         };
-        let authority = settings.authority.as_str();
+        let http1 = tls::client_config(&settings.anchors, identity)?;
         Ok(Self {
             host: settings.host.clone(),
             port: settings.port,
-            authority: HeaderValue::from_str(authority).unwrap_or(HeaderValue::from_static("kubernetes")),
-            config: client_config(&settings.anchors, identity)?,
+            authority: settings.authority.clone(),
+            either: tls::asking_for_http2(&http1),
+            http1,
             token,
         })
     }
 
-    /// What the API server is called in `Host`.
-    pub(super) const fn authority(&self) -> &HeaderValue {
+    /// What the API server is called in `Host` and `:authority`.
+    pub(super) const fn authority(&self) -> &Authority {
         &self.authority
     }
 
@@ -106,18 +111,34 @@ impl Upstream {
         Ok(Some(value))
     }
 
-    async fn authorize(&self, headers: &mut HeaderMap) -> Result<(), UpstreamError> {
+    /// Adds what opens the API server.
+    pub(super) async fn authorize(&self, headers: &mut HeaderMap) -> Result<(), UpstreamError> {
         if let Some(value) = self.authorization().await? {
             headers.insert(header::AUTHORIZATION, value);
         }
         Ok(())
     }
 
-    async fn dial(&self) -> Result<TokioIo<TlsStream<TcpStream>>, UpstreamError> {
-        let config = Arc::clone(&self.config);
-        Ok(TokioIo::new(dial::connect(&self.host, self.port, config, &self.host, DIAL_TIME).await?))
+    /// A connection that speaks HTTP/1.1.
+    pub(super) async fn dial_http1(&self) -> Result<Wire, UpstreamError> {
+        self.dial(&self.http1).await
+    }
+
+    /// A connection that speaks what the API server likes best; whether that is HTTP/2.
+    pub(super) async fn dial_either(&self) -> Result<(Wire, bool), UpstreamError> {
+        let wire = self.dial(&self.either).await?;
+        let is_http2 = tls::is_http2(wire.inner().get_ref().1);
+        Ok((wire, is_http2))
+    }
+
+    async fn dial(&self, config: &Arc<ClientConfig>) -> Result<Wire, UpstreamError> {
+        let stream = dial::connect(&self.host, self.port, Arc::clone(config), &self.host, DIAL_TIME).await?;
+        Ok(TokioIo::new(stream))
     }
 }
+
+/// A connection to the API server.
+pub(super) type Wire = TokioIo<TlsStream<TcpStream>>;
 
 fn bearer(token: &str) -> Result<HeaderValue, InvalidHeaderValue> {
     let mut value = HeaderValue::from_str(&format!("Bearer {token}"))?;
@@ -125,130 +146,8 @@ fn bearer(token: &str) -> Result<HeaderValue, InvalidHeaderValue> {
     Ok(value)
 }
 
-/// One client connection's way to the API server: a connection that is made when it is first needed, and kept.
-#[derive(Debug)]
-pub(super) struct Lane {
-    upstream: Arc<Upstream>,
-    sender: tokio::sync::Mutex<Option<SendRequest<Upload>>>,
-    /// `None` once the lane is closed.
-    open: Mutex<Option<Open>>,
-}
-
-#[derive(Debug, Default)]
-struct Open {
-    /// What drives the connections.
-    drivers: JoinSet<()>,
-    far_end: Option<FarEnd>,
-}
-
-/// A connection to the API server that speaks another protocol from here on.
-#[derive(Debug)]
-pub(super) struct FarEnd {
-    pub(super) stream: TlsStream<TcpStream>,
-    /// What came right behind the head of the answer.
-    pub(super) early: Bytes,
-    /// Whether a WebSocket carries the channels of a remote command, so that it can be told why it ends.
-    pub(super) has_channels: bool,
-}
-
-impl Lane {
-    pub(super) fn new(upstream: Arc<Upstream>) -> Self {
-        Self { upstream, sender: tokio::sync::Mutex::new(None), open: Mutex::new(Some(Open::default())) }
-    }
-
-    /// Sends one request and gives the head of its answer; redirects are not followed.
-    pub(super) async fn send(&self, mut request: Request<Upload>) -> Result<Response<Incoming>, UpstreamError> {
-        self.upstream.authorize(request.headers_mut()).await?;
-        let mut kept = self.sender.lock().await;
-        if let Some(mut sender) = kept.take() {
-            let ready = tokio::time::timeout(READY_TIME, sender.ready()).await;
-            if matches!(ready, Ok(Ok(()))) {
-                match sender.try_send_request(request).await {
-                    Ok(response) => {
-                        *kept = Some(sender);
-                        return Ok(response);
-                    }
-                    // The API server closed the idle connection; nothing was sent if the request comes back.
-                    Err(mut error) => match error.take_message() {
-                        Some(unsent) => request = unsent,
-                        None => return Err(error.into_error().into()),
-                    },
-                }
-            }
-        }
-        let mut sender = self.connect().await?;
-        let response = sender.send_request(request).await?;
-        *kept = Some(sender);
-        Ok(response)
-    }
-
-    async fn connect(&self) -> Result<SendRequest<Upload>, UpstreamError> {
-        let stream = self.upstream.dial().await?;
-        let (sender, connection) = http1::Builder::new().handshake(stream).await?;
-        self.drive(connection)?;
-        Ok(sender)
-    }
-
-    /// Sends a request for another protocol on a connection of its own, which carries nothing else whatever the answer.
-    pub(super) async fn ask_to_switch(
-        &self,
-        mut request: Request<Empty<Bytes>>,
-    ) -> Result<Response<Incoming>, UpstreamError> {
-        self.upstream.authorize(request.headers_mut()).await?;
-        let stream = self.upstream.dial().await?;
-        let (mut sender, connection) = http1::Builder::new().handshake(stream).await?;
-        self.drive(connection.with_upgrades())?;
-        let answer = tokio::time::timeout(ANSWER_TIME, sender.send_request(request)).await;
-        Ok(answer.map_err(|_| UpstreamError::Silent)??)
-    }
-
-    /// Keeps the connection of a 101 until the client was told as well.
-    pub(super) async fn keep_far_end(
-        &self,
-        answer: Response<Incoming>,
-        has_channels: bool,
-    ) -> Result<(), UpstreamError> {
-        let upgraded = hyper::upgrade::on(answer).await?;
-        let parts = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>().map_err(|_| UpstreamError::NotSwitched)?;
-        let far_end = FarEnd { stream: parts.io.into_inner(), early: parts.read_buf, has_channels };
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.as_mut().ok_or(UpstreamError::Closed)?.far_end = Some(far_end);
-        Ok(())
-    }
-
-    pub(super) fn take_far_end(&self) -> Option<FarEnd> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).as_mut()?.far_end.take()
-    }
-
-    fn drive<F>(&self, connection: F) -> Result<(), UpstreamError>
-    where
-        F: Future<Output = hyper::Result<()>> + Send + 'static,
-    {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let drivers = &mut open.as_mut().ok_or(UpstreamError::Closed)?.drivers;
-        while drivers.try_join_next().is_some() {}
-        drivers.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection to the API server ended");
-            }
-        });
-        Ok(())
-    }
-
-    /// Ends the lane for good; returns once its sockets are closed. What was being sent is left without its end.
-    pub(super) async fn close(&self) {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Open { mut drivers, far_end }) = open {
-            drop(far_end);
-            drivers.shutdown().await;
-        }
-    }
-}
-
 /// A service account's token is replaced an hour before it ends, so this is soon enough.
 const TOKEN_KEPT: Duration = Duration::from_secs(10);
-const DIAL_TIME: Duration = Duration::from_secs(10);
-/// How long the end of the previous exchange is waited for before a new connection is made instead.
-const READY_TIME: Duration = Duration::from_secs(1);
+pub(super) const DIAL_TIME: Duration = Duration::from_secs(10);
 /// Longer than the API server takes to reach a node (30 s), shorter than anyone waits.
-const ANSWER_TIME: Duration = Duration::from_secs(60);
+pub(super) const ANSWER_TIME: Duration = Duration::from_secs(60);

@@ -82,8 +82,8 @@ impl Front {
         let leaf = Certificate::from_der(&der(&leaf)).expect("a certificate");
         self.tell(|issued| {
             let cut_keys = vec![CutKey::Identity(id.parse().expect("an ID"))];
-            let fingerprint = Fingerprint::of(leaf.der());
-            Change::Recorded(Recorded { fingerprint, issued, not_after: leaf.not_after, cut_keys })
+            let key = Fingerprint::of(leaf.der()).short();
+            Change::Recorded(Recorded { key, issued, not_after: leaf.not_after, cut_keys })
         });
     }
 

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,8 +21,8 @@ use crate::ident::Fingerprint;
 use crate::net::fixtures::{HandClock, Leaf, NOW, TestCa};
 use crate::net::listen::{self, BoxFuture, Handler, Peer, Stream};
 use crate::net::stop::{self, Stop, Stopper};
-use crate::net::tls::{ClientAnchors, Serving, Versions, client_config, server_config};
-use crate::net::{dial, http1};
+use crate::net::tls::{self, ClientAnchors, Serving, Versions, client_config, server_config};
+use crate::net::{self, dial, http1};
 use crate::observe::Metrics;
 use crate::proxy::settings::{Credential, Settings, Upstream};
 use crate::proxy::{Parts, Proxy};
@@ -51,9 +52,14 @@ pub(super) struct World {
 #[derive(Default)]
 pub(super) struct Seen {
     pub(super) requests: Mutex<Vec<(String, HeaderMap)>>,
+    /// For each request the number of the connection it came on.
+    pub(super) carriers: Mutex<Vec<usize>>,
+    /// How much was handed over of endless answers, in octets.
+    pub(super) flooded: AtomicUsize,
     /// For each upload that ended: whether it was whole.
     pub(super) uploads: watch::Sender<Vec<bool>>,
-    /// Connections open.
+    /// Connections taken on, and open.
+    taken: AtomicUsize,
     pub(super) open: watch::Sender<usize>,
 }
 
@@ -64,13 +70,48 @@ impl World {
         Self::behind(servers, anchor, Credential::Token(Secret::new("proxy-token".to_owned()))).await
     }
 
+    /// One whose API server speaks HTTP/1.1, and one whose speaks HTTP/2.
+    pub(super) async fn each() -> [Self; 2] {
+        [Self::new().await, Self::with(true, |_| {}).await]
+    }
+
+    /// One with settings of its own, before an API server that speaks HTTP/2 or not.
+    pub(super) async fn with(is_http2: bool, change: impl FnOnce(&mut Settings)) -> Self {
+        let (servers, clock, seen) = (TestCa::new("server CA"), HandClock::at(NOW), Arc::default());
+        let (port, stopper) = api_server(&servers, &clock, &seen, is_http2).await;
+        let upstream = Upstream::new(
+            &format!("https://127.0.0.1:{port}"),
+            vec![servers.der.clone()],
+            Credential::Token(Secret::new("proxy-token".to_owned())),
+        );
+        Self::start(servers, clock, seen, upstream.unwrap(), stopper, change).await
+    }
+
+    /// One before an API server of the test's own at this port, with a certificate of `servers`.
+    pub(super) async fn before(servers: TestCa, port: u16) -> Self {
+        let anchors = vec![servers.der.clone()];
+        let credential = Credential::Token(Secret::new("proxy-token".to_owned()));
+        let upstream = Upstream::new(&format!("https://127.0.0.1:{port}"), anchors, credential).unwrap();
+        Self::start(servers, HandClock::at(NOW), Arc::default(), upstream, stop::channel().0, |_| {}).await
+    }
+
     /// A proxy that verifies its API server with `anchor` and opens it with `credential`.
     pub(super) async fn behind(servers: TestCa, anchor: CertificateDer<'static>, credential: Credential) -> Self {
+        let (clock, seen) = (HandClock::at(NOW), Arc::default());
+        let (port, stopper) = api_server(&servers, &clock, &seen, false).await;
+        let upstream = Upstream::new(&format!("https://127.0.0.1:{port}"), vec![anchor], credential);
+        Self::start(servers, clock, seen, upstream.unwrap(), stopper, |_| {}).await
+    }
+
+    async fn start(
+        servers: TestCa,
+        clock: Arc<HandClock>,
+        seen: Arc<Seen>,
+        upstream: Upstream,
+        _stopper: Stopper,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let ca = TestCa::new("issuing CA");
-        let clock = HandClock::at(NOW);
-        let seen = Arc::new(Seen::default());
-        let (upstream_port, _stopper) = api_server(&servers, &clock, &seen).await;
-        let upstream = Upstream::new(&format!("https://127.0.0.1:{upstream_port}"), vec![anchor], credential);
         let leaf = servers.server();
         let listener = listen::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -84,8 +125,9 @@ impl World {
             clock: Arc::clone(&clock) as _,
             metrics: &metrics,
         };
-        let mut settings = Settings::new("prod".parse().unwrap(), upstream.unwrap());
+        let mut settings = Settings::new("prod".parse().unwrap(), upstream);
         settings.listen.grace = Duration::from_millis(300);
+        change(&mut settings);
         let proxy = Proxy::start(parts, settings).unwrap();
         let revision = Mutex::new(Revision { era: 1, number: 0 });
         let world = Self { proxy, statuses, clock, metrics, seen, ca, servers, port, revision, _stopper };
@@ -122,7 +164,7 @@ impl World {
     pub(super) fn record(&self, leaf: &Leaf, id: &str, not_after: Timestamp) {
         let issued = self.next();
         self.tell([Change::Recorded(Recorded {
-            fingerprint: Fingerprint::of(&leaf.chain[0]),
+            key: Fingerprint::of(&leaf.chain[0]).short(),
             issued,
             not_after,
             cut_keys: vec![CutKey::Identity(id.parse().unwrap())],
@@ -148,6 +190,15 @@ impl World {
     pub(super) async fn connect(&self, leaf: Option<&Leaf>) -> Client {
         let config = client_config(std::slice::from_ref(&self.servers.der), leaf.and_then(Leaf::identity)).unwrap();
         Client(dial::connect("127.0.0.1", self.port, config, "localhost", PATIENCE).await.unwrap())
+    }
+
+    /// A connection of this client's that agreed on HTTP/2.
+    pub(super) async fn connect_http2(&self, leaf: Option<&Leaf>) -> TlsStream<TcpStream> {
+        let config = client_config(std::slice::from_ref(&self.servers.der), leaf.and_then(Leaf::identity)).unwrap();
+        let config = tls::asking_for_http2(&config);
+        let stream = dial::connect("127.0.0.1", self.port, config, "localhost", PATIENCE).await.unwrap();
+        assert!(tls::is_http2(stream.get_ref().1));
+        stream
     }
 
     pub(super) async fn ask(&self, leaf: &Leaf, request: &str) -> Reply {
@@ -249,10 +300,11 @@ impl Client {
     }
 }
 
-async fn api_server(ca: &TestCa, clock: &Arc<HandClock>, seen: &Arc<Seen>) -> (u16, Stopper) {
+async fn api_server(ca: &TestCa, clock: &Arc<HandClock>, seen: &Arc<Seen>, is_http2: bool) -> (u16, Stopper) {
     let leaf = ca.server();
     let serving = Serving::new(leaf.chain.clone(), leaf.key()).unwrap();
     let config = server_config(&serving, None, Versions::Tls13, Arc::clone(clock) as _).unwrap();
+    let config = if is_http2 { tls::offering_http2(&config) } else { config };
     let listener = listen::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (stopper, stop) = stop::channel();
@@ -267,9 +319,10 @@ impl Handler for ApiServer {
     fn handle(self: Arc<Self>, stream: Stream, _: Peer, stop: Stop) -> BoxFuture {
         Box::pin(async move {
             self.0.open.send_modify(|open| *open += 1);
+            let number = self.0.taken.fetch_add(1, Ordering::Relaxed);
             let server = Arc::clone(&self);
-            let service = service_fn(move |request| Arc::clone(&server).answer(request));
-            if let Some(switched) = http1::serve(stream, service, http1::Limits::default(), stop).await {
+            let service = service_fn(move |request| Arc::clone(&server).answer(number, request));
+            if let Some(switched) = net::http::serve(stream, service, http1::Limits::default(), stop).await {
                 echo(switched).await;
             }
             self.0.open.send_modify(|open| *open -= 1);
@@ -280,10 +333,12 @@ impl Handler for ApiServer {
 impl ApiServer {
     async fn answer(
         self: Arc<Self>,
+        number: usize,
         request: Request<Incoming>,
     ) -> std::io::Result<Response<Either<Full<Bytes>, Endless>>> {
         let (head, body) = request.into_parts();
-        let target = head.uri.to_string();
+        let target = head.uri.path_and_query().unwrap().to_string();
+        self.0.carriers.lock().unwrap().push(number);
         let protocol = head.headers.get(header::UPGRADE).cloned();
         let offered = head.headers.get(header::SEC_WEBSOCKET_PROTOCOL).cloned();
         self.0.requests.lock().unwrap().push((format!("{} {target}", head.method), head.headers));
@@ -294,7 +349,10 @@ impl ApiServer {
         let mut response = match target.as_str() {
             "/watch?watch=true" => Response::new(Either::Right(Endless::new("{\"type\":\"ADDED\"}\n", false))),
             "/log" => Response::new(Either::Right(Endless::new("a line\n", false))),
-            "/flood" => Response::new(Either::Right(Endless::new("0123456789abcdef", true))),
+            "/flood" => {
+                let body = Endless { flooded: Some(Arc::clone(&self.0)), ..Endless::new("0123456789abcdef", true) };
+                Response::new(Either::Right(body))
+            }
             "/exec" | "/confused" => switch(protocol.filter(|_| target == "/exec"), offered),
             "/large" => Response::new(Either::Left(Full::from("0123456789abcdef".repeat(1 << 18)))),
             "/vanish" => return Err(std::io::Error::other("gone without an answer")),
@@ -403,11 +461,12 @@ struct Endless {
     piece: &'static str,
     is_flood: bool,
     sent: bool,
+    flooded: Option<Arc<Seen>>,
 }
 
 impl Endless {
     const fn new(piece: &'static str, is_flood: bool) -> Self {
-        Self { piece, is_flood, sent: false }
+        Self { piece, is_flood, sent: false, flooded: None }
     }
 }
 
@@ -423,6 +482,9 @@ impl Body for Endless {
             return std::task::Poll::Pending;
         }
         self.sent = true;
+        if let Some(seen) = &self.flooded {
+            seen.flooded.fetch_add(self.piece.len() * 4096, Ordering::Relaxed);
+        }
         let piece = if self.is_flood { self.piece.repeat(4096) } else { self.piece.to_owned() };
         std::task::Poll::Ready(Some(Ok(Frame::data(piece.into()))))
     }
