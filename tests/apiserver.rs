@@ -123,6 +123,10 @@ fn must_work_as_themselves(site: &Site, front: &Front) -> Kubeconfig {
         let applied = items.iter().find(|item| item["metadata"]["name"] == name.as_str());
         assert_eq!(applied.map(|item| &item["data"]["v"]), Some(&json!(value)), "{found}");
     }
+    let shown = site.as_documented(&alice, "kubectl --kubeconfig alice.yaml auth whoami").ok();
+    shown.saying(&["alice", "[dev system:authenticated]", &alice.credential_id()]);
+    let shown = site.as_documented(&alice, "kubectl --kubeconfig alice.yaml get configmaps").ok();
+    shown.saying(&[&format!("applied-{}", front.cluster())]);
     // What RBAC does not give is refused by the API server, by name.
     let refused = site.kubectl(&alice, &["get", "pods"]).ended(1);
     refused.saying(&["Error from server (Forbidden)", "User \"alice\" cannot list resource \"pods\""]);
@@ -222,6 +226,21 @@ fn a_revocation_ends_a_watch_on_the_api_server_and_the_one_beside_it_goes_on() {
         site.api.admin(["create", "configmap", &second]).ok();
         wait_for(&stays, &second);
     }
+}
+
+#[test]
+fn the_page_shows_no_line_that_is_not_run_here() {
+    let run_here = [
+        "kubectl create namespace portcullis",
+        "portcullis kubernetes rbac",
+        "kubectl apply -f rbac.yaml",
+        "kubectl create token portcullis-proxy --namespace portcullis",
+        "kubectl auth can-i --list --as system:serviceaccount:portcullis:portcullis-proxy",
+        "portcullis kubernetes front-proxy-ca --out-dir front-proxy",
+        "kubectl --kubeconfig alice.yaml auth whoami",
+        "kubectl --kubeconfig alice.yaml get configmaps",
+    ];
+    assert_eq!(site::page(), run_here);
 }
 
 /// Waits until a watch tells of this configmap.

@@ -85,7 +85,8 @@ impl Site {
         api.admin(documented("kubectl create namespace portcullis")).ok();
         let mut rbac = vec!["--profile", "ana.toml"];
         rbac.extend(documented("portcullis kubernetes rbac"));
-        api.apply(&at(&rbac).ok().out);
+        write(&folder.path().join("kubernetes"), "rbac.yaml", &at(&rbac).ok().out);
+        api.admin(documented("kubectl apply -f rbac.yaml")).ok();
         api.apply(BINDING);
         let ours = ["--as", "alice", "--as-group", GROUPS[0], "-n", "default"];
         api.until(["auth", "can-i", "create", "configmaps"].iter().chain(&ours));
@@ -135,6 +136,13 @@ impl Site {
         run(&mut self.kubectl_command(with, arguments))
     }
 
+    /// A line of the page with the kubeconfig in the place of `alice.yaml`.
+    pub(crate) fn as_documented(&self, with: &Kubeconfig, line: &'static str) -> Said {
+        let mut kubectl = in_folder(self.folder.path(), tool("PORTCULLIS_TEST_KUBECTL"));
+        let file = with.path.to_str().expect("a path");
+        run(kubectl.args(documented(line).iter().map(|word| if *word == "alice.yaml" { file } else { word })))
+    }
+
     /// Runs kubectl until it succeeds.
     #[track_caller]
     pub(crate) fn until(&self, with: &Kubeconfig, arguments: &[&str]) {
@@ -177,13 +185,15 @@ fn front(folder: &Path, api: &ApiServer, cluster: &str, port: u16, settings: &st
     Front::start(folder, &folder.join(file))
 }
 
+/// Every line that docs/kubernetes.md shows behind a `$`, without what its shell does with the output.
+pub(crate) fn page() -> Vec<&'static str> {
+    let lines = include_str!("../../docs/kubernetes.md").lines().filter_map(|line| line.strip_prefix("$ "));
+    lines.map(|line| line.split(" > ").next().unwrap_or(line)).collect()
+}
+
 /// The words behind the program of a line that docs/kubernetes.md shows.
 pub(crate) fn documented(line: &'static str) -> Vec<&'static str> {
-    let page = include_str!("../../docs/kubernetes.md");
-    assert!(
-        page.lines().any(|found| found.trim_start_matches("$ ").starts_with(line)),
-        "docs/kubernetes.md has no {line}"
-    );
+    assert!(page().contains(&line), "docs/kubernetes.md does not show {line}");
     line.split(' ').skip(1).collect()
 }
 
