@@ -11,13 +11,15 @@ mod site;
 mod support;
 
 use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 
 use front::Front;
 use portcullis::proxy::believed::Doubt;
 use serde_json::{Value, json};
 use site::{ACCOUNT, GROUPS, Site, documented};
-use support::Kubeconfig;
 use support::run::{Live, Said, run};
+use support::{Kubeconfig, PATIENCE};
 
 #[test]
 fn whoever_the_certificate_names_is_who_the_api_server_serves_by_impersonation() {
@@ -128,8 +130,8 @@ fn must_work_as_themselves(site: &Site, front: &Front) -> Kubeconfig {
     let shown = site.as_documented(&alice, "kubectl --kubeconfig alice.yaml get configmaps").ok();
     shown.saying(&[&format!("applied-{}", front.cluster())]);
     // What RBAC does not give is refused by the API server, by name.
-    let refused = site.kubectl(&alice, &["get", "pods"]).ended(1);
-    refused.saying(&["Error from server (Forbidden)", "User \"alice\" cannot list resource \"pods\""]);
+    let refused = site.kubectl(&alice, &["get", "secrets"]).ended(1);
+    refused.saying(&["Error from server (Forbidden)", "User \"alice\" cannot list resource \"secrets\""]);
     let refused = site.kubectl(&dora, &["get", "configmaps"]).ended(1);
     refused.saying(&["User \"dora\" cannot list resource \"configmaps\""]);
 
@@ -226,6 +228,61 @@ fn a_revocation_ends_a_watch_on_the_api_server_and_the_one_beside_it_goes_on() {
         site.api.admin(["create", "configmap", &second]).ok();
         wait_for(&stays, &second);
     }
+}
+
+#[test]
+fn a_revocation_ends_commands_logs_and_forwarded_ports_in_a_pod() {
+    let site = Site::shared();
+    for (front, id) in [(&site.impersonation, "grace"), (&site.request_header, "heidi")] {
+        site.portcullis(["user", "add", id, "--group", "dev"]).ok();
+        let theirs = site.kubeconfig(id, front);
+        let input = site.file("input");
+        std::fs::write(&input, "what is typed\n").expect("a file of the test");
+        let mut cat = site.kubectl_command(&theirs, &["exec", "-i", "pod", "--", "cat"]);
+        cat.stdin(std::fs::File::open(&input).expect("a file of the test"));
+        assert_eq!(run(&mut cat).ok().out, "ready\nwhat is typed\n");
+        assert_eq!(site.kubectl(&theirs, &["logs", "pod"]).ok().out, "ready\n");
+
+        // Over WebSocket, and over SPDY/3.1 as older clients speak it.
+        let start = |line: &[&str]| Live::start(&mut site.kubectl_command(&theirs, line));
+        let start_older = |line: &[&str]| {
+            let older = ["KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "KUBECTL_PORT_FORWARD_WEBSOCKETS"];
+            Live::start(site.kubectl_command(&theirs, line).envs(older.map(|name| (name, "false"))))
+        };
+        let (wait, follow) = (["exec", "pod", "--", "wait"], ["logs", "--follow", "pod"]);
+        let (command, older_command, log) = (start(&wait), start_older(&wait), start(&follow));
+        for watching in [&command, &older_command, &log] {
+            wait_for(watching, "ready");
+        }
+        let port = ["port-forward", "pod", ":80"];
+        let (forward, older_forward) = (start(&port), start_older(&port));
+        let open = [&forward, &older_forward].map(must_give_back);
+
+        site.portcullis(["revoke", "user", id, "--yes"]).ok();
+        front.revoked(id);
+        the_rest_of(command).ended(1).saying(&["certificate revoked", id, "ask an administrator"]);
+        the_rest_of(older_command);
+        for cut in [log, forward, older_forward] {
+            assert_ne!(the_rest_of(cut).ended(1).err, "", "a cut is no clean end");
+        }
+        for mut forwarded in open {
+            assert_eq!(forwarded.read(&mut [0]).unwrap_or_default(), 0, "nothing comes after the cut");
+        }
+        site.kubectl(&theirs, &["exec", "pod", "--", "cat"]).ended(1).saying(&["You must be logged in to the server"]);
+    }
+}
+
+/// Takes up a forwarded port, behind which everything is given back.
+fn must_give_back(forward: &Live) -> TcpStream {
+    let said = forward.next_line().expect("an address");
+    let (_, address) = said.split_once("Forwarding from ").expect("an address");
+    let mut forwarded = TcpStream::connect(address.split(' ').next().expect("an address")).expect("a connection");
+    forwarded.set_read_timeout(Some(PATIENCE)).expect("a limit");
+    let mut back = [0; 4];
+    forwarded.write_all(b"ping").expect("a connection");
+    forwarded.read_exact(&mut back).expect("what was sent");
+    assert_eq!(&back, b"ping");
+    forwarded
 }
 
 #[test]

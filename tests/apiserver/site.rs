@@ -15,20 +15,6 @@ use crate::support::kube::{ApiServer, free_ports, until};
 use crate::support::run::{Live, Said, program, run, tool};
 use crate::support::{Kubeconfig, PORTCULLIS, START};
 
-/// Group `dev` may list, watch and change configmaps in `default`, by RBAC, and nobody else.
-const BINDING: &str = r"
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: configmaps, namespace: default}
-rules: [{apiGroups: [''], resources: [configmaps], verbs: [get, list, watch, create, update, patch]}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: configmaps, namespace: default}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: configmaps}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev}]
-";
-
 /// Everything that the stories of this file share; it stands while one of them runs.
 pub(crate) struct Site {
     pub(crate) api: ApiServer,
@@ -43,6 +29,23 @@ pub(crate) const ACCOUNT: &str = "system:serviceaccount:portcullis:portcullis-pr
 
 /// Groups that may be carried; the last one as odd as a group may be.
 pub(crate) const GROUPS: [&str; 2] = ["dev", "größe, 50% /x: #1"];
+
+/// Group `dev` may change configmaps and use pods in `default`, by RBAC, and nobody else.
+const BINDING: &str = r"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: dev, namespace: default}
+rules:
+- {apiGroups: [''], resources: [configmaps], verbs: [get, list, watch, create, update, patch]}
+- {apiGroups: [''], resources: [pods, pods/log], verbs: [get]}
+- {apiGroups: [''], resources: [pods/exec, pods/portforward], verbs: [get, create]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: dev, namespace: default}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: dev}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: dev}]
+";
 
 impl Site {
     /// The one that stands, or a new one.

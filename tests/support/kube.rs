@@ -1,7 +1,8 @@
 //! A real API server: kube-apiserver and the etcd it stores in, on loopback, with certificates of the test's own.
 //!
 //! It trusts a CA of its own for administrators and none of ours; RBAC decides, and every request is in the audit log.
-//! There is no controller manager and no node: what is stored stays as it was written, and nothing runs.
+//! There is no controller manager: what is stored stays as it was written. The one pod runs nothing: what stands in for its
+//! kubelet answers exec, logs and port-forward.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on has failed")]
 #![allow(clippy::print_stderr, reason = "the end of a log belongs to the failure")]
 
@@ -16,7 +17,7 @@ use std::time::Instant;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::run::{Live, Said, program, run, tool};
 use super::{PATIENCE, START};
@@ -26,6 +27,7 @@ pub(crate) struct ApiServer {
     folder: PathBuf,
     port: u16,
     // In this order: the server before its store.
+    _node: Daemon,
     _server: Daemon,
     _etcd: Daemon,
 }
@@ -50,9 +52,27 @@ impl ApiServer {
         server.args(FLAGS).args(flags).arg(format!("--secure-port={port}"));
         server.arg(format!("--etcd-servers=http://127.0.0.1:{client}"));
         let server = Daemon::start(&mut server, &folder, "kube-apiserver.log");
-        let mut started = Self { folder, port, _server: server, _etcd: etcd };
+        let node = Daemon::start(&mut program(tool("PORTCULLIS_TEST_NODE")), &folder, "node.log");
+        let mut started = Self { folder, port, _node: node, _server: server, _etcd: etcd };
         started.wait_until_ready();
+        started.add_pod();
         started
+    }
+
+    /// A node, which runs nothing, and a pod on it.
+    fn add_pod(&self) {
+        let said = fs::read_to_string(self.folder.join("node.log")).expect("the node's log");
+        let port = said.trim().trim_start_matches("listening on ").parse::<u16>().expect("the node's port");
+        let address = json!({"type": "InternalIP", "address": "127.0.0.1"});
+        let kubelet = json!({"kubeletEndpoint": {"Port": port}});
+        let status = json!({"addresses": [address], "daemonEndpoints": kubelet});
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node"}, "status": status});
+        let spec = json!({"nodeName": "node", "containers": [{"name": "main", "image": "none"}]});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, "spec": spec});
+        self.apply(&format!("{node}\n---\n{pod}\n"));
+        // As a kubelet would say; kubectl forwards no port of a pod that does not run.
+        let running = r#"{"status": {"phase": "Running"}}"#;
+        self.admin(["patch", "pod", "pod", "--subresource=status", "--patch", running]).ok();
     }
 
     fn wait_until_ready(&mut self) {
@@ -211,7 +231,7 @@ pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     listeners.each_ref().map(|listener| listener.local_addr().expect("an address").port())
 }
 
-const FLAGS: [&str; 14] = [
+const FLAGS: [&str; 15] = [
     "--bind-address=127.0.0.1",
     "--advertise-address=127.0.0.1",
     // There is nobody to be told where it is.
@@ -221,6 +241,8 @@ const FLAGS: [&str; 14] = [
     "--tls-private-key-file=server.key",
     "--client-ca-file=admin-ca.crt",
     "--authorization-mode=RBAC",
+    // Nobody makes the account that a pod would get.
+    "--disable-admission-plugins=ServiceAccount",
     "--service-account-issuer=https://kubernetes.default.svc",
     "--service-account-key-file=accounts.pub",
     "--service-account-signing-key-file=accounts.key",
