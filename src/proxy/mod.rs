@@ -9,18 +9,26 @@
 //! * on every request: `forward::stands_for_this_request`
 //! * on every change of the answers, for whatever is open: `connections::Register::judge_all`
 //!
-//! Both sides speak HTTP/1.1. A connection of a client has at most one connection to the API server, which carries
-//! nobody else's requests and ends with it. A request to speak WebSocket or SPDY/3.1 instead (`kubectl exec`, `attach`,
-//! `port-forward`) goes on a connection of its own; once the API server agrees, octets go both ways and the tunnel is
-//! the live session of that connection, cut like any other. Where it does not agree, its answer is passed back and both
-//! connections close.
+//! A client speaks HTTP/2 or HTTP/1.1, whichever it agreed on in the handshake, and so does the proxy with the API
+//! server; neither depends on the other. Connections to the API server belong to a credential: its connections here
+//! share them, no other's requests ever go there, and they close with the last of those connections or when the
+//! credential dies, and then before any of them counts as ended. On HTTP/2 at most 80 streams go on one, on HTTP/1.1
+//! one exchange at a time.
 //!
-//! Deliberately absent: other upgrades (h2c above all), a cache of any answer, a list of paths that need no credential,
-//! following redirects, and a way to pass a client's word on who it is.
+//! A request to speak WebSocket or SPDY/3.1 instead (`kubectl exec`, `attach`, `port-forward`; HTTP/1.1 only) goes on a
+//! connection of its own; once the API server agrees, octets go both ways and the tunnel is the live session of that
+//! connection, cut like any other. Where it does not agree, its answer is passed back and both connections close.
+//!
+//! A cut ends the API server's side first, by a reset or a socket that closes, never by an end; then each watch in JSON
+//! is told at the end of a line; on HTTP/2 follow a reset for each stream and GOAWAY; then the connection closes, within
+//! [`Settings::cut_time`] whatever the client reads. One connection has one certificate, so all of it ends.
+//!
+//! Deliberately absent: other upgrades (h2c above all), CONNECT in every form (RFC 8441 too), a cache of any answer, a
+//! list of paths that need no credential, following redirects, and a way to pass a client's word on who it is.
 //!
 //! Read `admit` first (what happens to a connection), then `connections` (who is open; cutting), `forward` (a request),
-//! `headers`, `relay` (bodies), `upgrade` and `websocket` (other protocols), `tunnel`, `upstream`, `refuse`, `health`,
-//! `settings`.
+//! `headers`, `relay` (bodies), `lane` and `pool` (whose connections to the API server), `upstream`, `upgrade` and
+//! `websocket` (other protocols), `tunnel`, `refuse`, `health`, `settings`.
 
 pub mod deny;
 pub mod miss;
