@@ -13,6 +13,7 @@ use crate::config::url::ServiceUrl;
 use crate::ident::{ClusterName, IdentityId};
 use crate::x509::reason::Reason;
 pub(super) use identities::{Agency, Cluster, Delete, EditAgency, EditUser, Group, Lock, User};
+pub(super) use kubernetes::{FrontProxyCa, Kubernetes, Rbac};
 pub(super) use proxies::{Deny, Proxy, ProxyToken, RemoveProxy};
 
 /// Issues Kubernetes user certificates, and stops them the moment they are revoked.
@@ -76,6 +77,9 @@ pub(super) enum Command {
     /// Proxies: letting them join, running one, whom it denies.
     #[command(subcommand)]
     Proxy(Proxy),
+    /// What the API server behind a proxy has to be told.
+    #[command(subcommand)]
+    Kubernetes(Kubernetes),
     /// Print completions for a shell.
     Completions(Completions),
 }
@@ -348,5 +352,6 @@ const DEFAULT_CONFIG: &str = "/etc/portcullis/authority.toml";
 
 mod identities;
 mod proxies;
+mod kubernetes;
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,7 @@ mod identities;
 mod issue;
 mod keys;
 mod kubeconfig;
+mod kubernetes;
 mod output;
 mod proxies;
 mod renew;
@@ -69,7 +70,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     }
 }
 
-/// Commands that speak to the authority.
+/// Commands that speak to the authority, or may.
 async fn remote(context: &Context, command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Issue(args) => issue::run(context, args).await,
@@ -83,6 +84,7 @@ async fn remote(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Cluster(command) => identities::cluster(context, command).await,
         Command::Cert(command) => certificates::run(context, command).await,
         Command::Proxy(command) => proxies::remote(context, command).await,
+        Command::Kubernetes(command) => kubernetes::run(context, command).await,
         Command::Quickstart(_)
         | Command::Init(_)
         | Command::Serve(_)

@@ -1,8 +1,8 @@
 //! The gate in front of one API server: mutual TLS, and the question "does this credential stand?" for every
 //! connection, every request and every live stream.
 //!
-//! It knows a credential by the fingerprint of the certificate that was presented and asks
-//! [`Statuses`] alone; where those come from is not its business.
+//! It knows a credential by the fingerprint of the certificate that was presented and asks [`Statuses`] alone: the
+//! authority's own where both are one process, else what [`follow`] keeps up from the authority's feed.
 //!
 //! Three checks, each in a place of its own, each with a test that fails without it:
 //! * after the handshake, once the connection is registered: `admit::stands_after_handshake`
@@ -28,7 +28,9 @@
 //!
 //! Read `admit` first (what happens to a connection), then `connections` (who is open; cutting), `forward` (a request),
 //! `headers`, `relay` (bodies), `lane` and `pool` (whose connections to the API server), `upstream`, `upgrade` and
-//! `websocket` (other protocols), `tunnel`, `refuse`, `health`, `settings`.
+//! `websocket` (other protocols), `tunnel`, `refuse`, `deny` (by whoever runs the proxy), `miss` (what is not known
+//! yet), `authority` and `follow` (the feed), `incidents`, `health`, `settings`, `believed` (does the API server look at
+//! who we say a request is for?).
 
 pub mod deny;
 pub mod miss;
@@ -49,6 +51,7 @@ pub mod authority;
 pub mod follow;
 pub mod health;
 pub mod settings;
+pub mod believed;
 
 use std::sync::Arc;
 use std::time::Duration;

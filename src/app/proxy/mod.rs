@@ -24,6 +24,7 @@ use crate::net::stop::{self, Stop, Stopper};
 use crate::net::tls::{ClientAnchors, Serving, Versions};
 use crate::observe::{self, LogFormat, Metrics};
 use crate::proxy::authority::Authority;
+use crate::proxy::believed::{self, Doubt};
 use crate::proxy::deny::{Denial, DenyList};
 use crate::proxy::follow::{Known, Link};
 use crate::proxy::health::{self, Health};
@@ -72,10 +73,31 @@ pub fn run(settings: &Settings) -> Result<(), AppError> {
         let running = Running::start(settings, World::system()).await?;
         let (proxy, health) = (settings.listen, settings.health);
         tracing::info!(%proxy, %health, "the proxy serves");
-        stopping.await;
+        let ended = tokio::select! {
+            () = stopping => Ok(()),
+            doubt = doubted(checked(settings)?) => Err(AppError::new("asking the API server", doubt)),
+        };
         running.stop().await;
-        Ok(())
+        ended
     })
+}
+
+/// Asks the API server whether it believes the proxy until it says; resolves when it does not. Whoever it does not
+/// believe would have every request run as the proxy itself, so that nobody may be let in.
+async fn doubted(settings: settings::Settings) -> Doubt {
+    loop {
+        match believed::ask(&settings).await {
+            Ok(()) => {
+                tracing::info!("the API server believes who the proxy says a request is for");
+                return std::future::pending().await;
+            }
+            Err(doubt @ Doubt::Ignored { .. }) => return doubt,
+            Err(doubt @ (Doubt::Refused | Doubt::Unanswered(_))) => {
+                tracing::warn!(%doubt, "it is asked again");
+                tokio::time::sleep(DOUBT_PAUSE).await;
+            }
+        }
+    }
 }
 
 struct Running {
@@ -256,6 +278,9 @@ fn checked(settings: &Settings) -> Result<settings::Settings, AppError> {
 async fn bind(address: SocketAddr) -> Result<TcpListener, AppError> {
     listen::bind(address).await.doing(format_args!("listening on {address}"))
 }
+
+/// How soon an API server that has not said whom it believes is asked again.
+const DOUBT_PAUSE: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether certificates are due.
 const RENEWAL_LOOK: Duration = Duration::from_secs(60);

@@ -52,6 +52,10 @@ fn every_documented_command_parses() {
         "portcullis proxy remove c-a --yes",
         "portcullis proxy deny ana --remove",
         "portcullis proxy deny",
+        "portcullis kubernetes rbac",
+        "portcullis kubernetes rbac --group g --group h --service-account n/a --cluster-role-name r -o json",
+        "portcullis kubernetes rbac --group g --user u",
+        "portcullis kubernetes front-proxy-ca --out-dir d --name p",
         "portcullis completions zsh",
     ] {
         if let Err(error) = parse(line) {
