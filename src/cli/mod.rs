@@ -27,6 +27,7 @@ mod keys;
 mod kubeconfig;
 mod kubernetes;
 mod output;
+mod proxies;
 mod renew;
 mod revoke;
 mod run;
@@ -64,6 +65,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Serve(args) => run::serve(&settings::authority(&args.config)?),
         Command::Recover(args::Recover::Admin(args)) => run::recover_admin(&settings::recover_admin(args)?),
         Command::Completions(args) => completions::print(args.shell),
+        Command::Proxy(command) if proxies::is_local(&command) => proxies::local(&context, command),
         command => block_on(remote(&context, command))?,
     }
 }
@@ -81,6 +83,7 @@ async fn remote(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Group(command) => identities::group(context, command).await,
         Command::Cluster(command) => identities::cluster(context, command).await,
         Command::Cert(command) => certificates::run(context, command).await,
+        Command::Proxy(command) => proxies::remote(context, command).await,
         Command::Kubernetes(command) => kubernetes::run(context, command).await,
         Command::Quickstart(_)
         | Command::Init(_)

@@ -73,7 +73,6 @@ impl Forwarder {
         let refused_trailer = Arc::new(AtomicBool::new(false));
         let request = relay::Request {
             version: head.version,
-            mode: self.mode,
             is_over: self.lane.is_over(),
             refused_trailer: Arc::clone(&refused_trailer),
         };

@@ -84,8 +84,14 @@ pub(super) fn prepare(
 ) -> Result<Notes, Failure> {
     let mut notes = Notes { removed_authorization: false, is_last: headers.contains_key(header::TRANSFER_ENCODING) };
     // Judged before hop-by-hop removal, so that naming it in `Connection` hides nothing.
+    let nominated: Vec<String> = connection_tokens(headers).collect();
     for name in names(headers) {
         match treatment(name.as_str(), mode) {
+            // Passed on in this mode, and so not dropped without a word either: the request would run as someone else.
+            Treatment::Pass if is_impersonation(&name) && nominated.contains(&folded(name.as_str())) => {
+                let message = format!("wanted the header {name} or its name in Connection, found both");
+                return Err(Failure::new(400, Reason::BadRequest, message));
+            }
             Treatment::Pass => {}
             Treatment::BadRequest => {
                 let message = format!("the header {name} is for the proxy alone; send the request without it");
@@ -144,6 +150,10 @@ fn insert_identity(headers: &mut HeaderMap, mode: Mode, identity: &Identity) -> 
         headers.append(HeaderName::from_static(name), value_of(&value)?);
     }
     Ok(())
+}
+
+fn is_impersonation(name: &HeaderName) -> bool {
+    treatment(name.as_str(), Mode::Impersonation) == Treatment::Forbidden
 }
 
 fn insert_text(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), Failure> {

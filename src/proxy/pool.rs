@@ -3,7 +3,6 @@
 //! credential dies.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -263,25 +262,25 @@ impl Pool {
             .await?;
         let (allows, mut most) = watch::channel(0);
         self.drive(async move {
-            let mut connection = pin!(connection);
-            let mut ended = None;
+            let (mut asking, mut ended) = (Some(Box::pin(connection)), Ok(()));
             std::future::poll_fn(|cx| {
                 loop {
                     let left = tasks.poll(cx);
-                    if ended.is_some() {
+                    let Some(connection) = &mut asking else {
                         return left;
-                    }
+                    };
                     let allowed = connection.current_max_send_streams().min(MOST_STREAMS as usize);
                     allows.send_if_modified(|most| std::mem::replace(most, allowed) != allowed);
                     if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-                        ended = Some(result);
+                        // Nothing more is asked, and the socket closes behind the last answer; held on to, it would not.
+                        (asking, ended) = (None, result);
                     } else if !tasks.has_new() {
                         return Poll::Pending;
                     }
                 }
             })
             .await;
-            ended.unwrap_or(Ok(()))
+            ended
         })?;
         let allowed = tokio::time::timeout(DIAL_TIME, most.wait_for(|most| *most > 0)).await;
         allowed.map_err(|_| UpstreamError::NoStreams)?.map_err(|_| UpstreamError::NoStreams)?;

@@ -95,7 +95,6 @@ pub(super) struct Upload {
     /// `None` where a request without a body is sent once more.
     source: Option<Source>,
     guard: Guard,
-    mode: Mode,
     /// Whether the client's connection is over.
     is_over: Arc<AtomicBool>,
     /// Set when a trailer was refused, so that the client can be told.
@@ -106,16 +105,15 @@ pub(super) struct Upload {
 /// What an upload is told about the request it belongs to.
 pub(super) struct Request {
     pub(super) version: Version,
-    pub(super) mode: Mode,
     pub(super) is_over: Arc<AtomicBool>,
     pub(super) refused_trailer: Arc<AtomicBool>,
 }
 
 impl Upload {
     pub(super) fn new(body: Incoming, register: &Arc<Register>, leash: &Arc<Leash>, request: Request) -> Self {
-        let Request { version, mode, is_over, refused_trailer } = request;
+        let Request { version, is_over, refused_trailer } = request;
         let source = Some(Source::new(body, version));
-        Self { source, guard: Guard::new(register, leash), mode, is_over, refused_trailer, hold: None }
+        Self { source, guard: Guard::new(register, leash), is_over, refused_trailer, hold: None }
     }
 
     /// Keeps the place that the request takes until its body is sent.
@@ -128,7 +126,6 @@ impl Upload {
         self.is_end_stream().then(|| Self {
             source: None,
             guard: Guard::new(&self.guard.register, &self.guard.leash),
-            mode: self.mode,
             is_over: Arc::clone(&self.is_over),
             refused_trailer: Arc::clone(&self.refused_trailer),
             hold: None,
@@ -160,10 +157,11 @@ impl Body for Upload {
             }
             match frame.into_data() {
                 Ok(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                // Kubernetes has no use for trailers, so none is passed on; one that claims an identity is an attempt.
+                // Kubernetes has no use for trailers, so none is passed on; one that claims an identity is an attempt,
+                // whatever it could mean as a header.
                 Err(trailers) => {
                     let names = trailers.trailers_ref().into_iter().flat_map(http::HeaderMap::keys);
-                    if names.map(|name| treatment(name.as_str(), this.mode)).any(is_refused) {
+                    if names.map(|name| treatment(name.as_str(), Mode::Impersonation)).any(is_refused) {
                         this.refused_trailer.store(true, Ordering::Relaxed);
                         return Poll::Ready(Some(Err(Broken::Trailer)));
                     }

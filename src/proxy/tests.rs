@@ -7,5 +7,6 @@ mod bodies;
 mod http2;
 mod pooling;
 mod hygiene;
+mod matrix;
 mod standing;
 mod upgrades;

@@ -12,7 +12,7 @@ use portcullis::net::tls::{ClientAnchors, Serving};
 use portcullis::observe::Metrics;
 use portcullis::proxy::believed::{self, Doubt};
 use portcullis::proxy::settings::{Credential, Settings, Upstream};
-use portcullis::proxy::{Parts, Proxy};
+use portcullis::proxy::{Parts, Proxy, Remote};
 use portcullis::standing::{Cut, CutKey, Revision};
 use portcullis::status::{Change, Credential as Recorded, Statuses};
 use portcullis::world::World;
@@ -55,6 +55,7 @@ impl Front {
                 statuses: Arc::clone(&statuses),
                 clock: world.clock,
                 metrics: &Metrics::new(),
+                remote: Remote::default(),
             };
             Proxy::start(parts, checked(&settings)).expect("a proxy")
         });

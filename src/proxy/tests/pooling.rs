@@ -10,7 +10,7 @@ use http::{Method, Request, Response};
 use tokio_rustls::TlsAcceptor;
 
 use super::client2::{Http2, request};
-use super::world::World;
+use super::world::{PATIENCE, World};
 use crate::net::fixtures::{HandClock, NOW, TestCa};
 use crate::net::listen;
 use crate::net::tls::{self, Serving, Versions, server_config};
@@ -69,6 +69,25 @@ async fn more_watches_than_a_connection_takes_all_get_their_lines() {
         world.upstream_connections(connections).await;
         assert_eq!(client.get("/api").await.body, "whole");
     }
+}
+
+#[tokio::test]
+async fn connections_that_nobody_needs_any_more_are_closed_but_for_one() {
+    let world = World::with(true, |_| {}).await;
+    let alice = world.issue("alice");
+    let mut client = Http2::connect(&world, Some(&alice)).await;
+    let mut watches = Vec::new();
+    for _ in 0..90 {
+        watches.push(client.open("/watch?watch=true").await);
+    }
+    world.upstream_connections(2).await;
+    drop(watches);
+    let fewer = async {
+        while *world.seen.open.borrow() > 1 {
+            assert_eq!(client.get("/api").await.status, 200);
+        }
+    };
+    tokio::time::timeout(PATIENCE, fewer).await.unwrap();
 }
 
 /// An API server on HTTP/2 that answers as it is told, and counts its connections.

@@ -124,6 +124,7 @@ impl World {
             statuses: Arc::clone(&statuses),
             clock: Arc::clone(&clock) as _,
             metrics: &metrics,
+            remote: super::super::Remote::default(),
         };
         let mut settings = Settings::new("prod".parse().unwrap(), upstream);
         settings.listen.grace = Duration::from_millis(300);
@@ -342,10 +343,12 @@ impl ApiServer {
         let protocol = head.headers.get(header::UPGRADE).cloned();
         let offered = head.headers.get(header::SEC_WEBSOCKET_PROTOCOL).cloned();
         self.0.requests.lock().unwrap().push((format!("{} {target}", head.method), head.headers));
-        let whole = Watched { body, seen: Arc::clone(&self.0), is_upload: target == "/upload", told: false }
-            .collect()
-            .await
-            .is_ok();
+        let body = Watched { body, seen: Arc::clone(&self.0), is_upload: target == "/upload", told: false };
+        let body = body.collect().await;
+        if let Some(trailers) = body.as_ref().ok().and_then(|body| body.trailers()) {
+            self.0.requests.lock().unwrap().push(("trailers".to_owned(), trailers.clone()));
+        }
+        let whole = body.is_ok();
         let mut response = match target.as_str() {
             "/watch?watch=true" => Response::new(Either::Right(Endless::new("{\"type\":\"ADDED\"}\n", false))),
             "/log" => Response::new(Either::Right(Endless::new("a line\n", false))),
