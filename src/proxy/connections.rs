@@ -13,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::ident::Fingerprint;
 use crate::net::stop::Stop;
 use crate::standing::Revision;
+use crate::status::freshness::Age;
 use crate::status::{Progress, Statuses};
 use crate::world::{Clock, Timestamp};
 
@@ -227,6 +228,11 @@ impl Register {
         }
         let closed = self.lock().cut.get(&revision).copied().unwrap_or(0);
         Ok(Enforced { closed, after: start.elapsed() })
+    }
+
+    /// How old the answers are.
+    pub(super) fn age(&self) -> Age {
+        self.statuses.age()
     }
 
     /// Wall time.

@@ -89,6 +89,7 @@ impl Forwarder {
         if notes.removed_authorization {
             headers::warn_of_removed_authorization(answer.headers_mut());
         }
+        headers::warn_of_age(answer.headers_mut(), self.register.age());
         if notes.is_last {
             answer.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
@@ -117,6 +118,7 @@ impl Forwarder {
         if notes.removed_authorization {
             headers::warn_of_removed_authorization(answer.headers_mut());
         }
+        headers::warn_of_age(answer.headers_mut(), self.register.age());
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             answer.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
