@@ -112,7 +112,9 @@ impl Site {
     /// One more proxy for the cluster of another, with its own settings in `[upstream]` and `[identity]`.
     pub(crate) fn another(&self, front: &Front, settings: &str) -> Joined {
         let [port] = free_ports();
-        joined(self.folder.path(), &self.api, front.cluster(), port, settings)
+        // Once it is gone, a revocation waits this long for it.
+        let settings = format!("{settings}[freshness]\nbound = \"2s\"\n");
+        joined(self.folder.path(), &self.api, front.cluster(), port, &settings)
     }
 
     /// Revokes everything of a user; this proxy has confirmed that it refuses them.
