@@ -15,7 +15,6 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use front::Front;
-use portcullis::proxy::believed::Doubt;
 use serde_json::{Value, json};
 use site::{ACCOUNT, GROUPS, Site, documented};
 use support::run::{Live, Said, run};
@@ -75,25 +74,6 @@ fn whoever_the_certificate_names_is_who_the_api_server_serves_by_request_header(
         assert_eq!((status, &body["kind"], &body["reason"]), (400, &json!("Status"), &json!("BadRequest")), "{body}");
     }
 
-    // A proxy that the API server does not believe says so; the user's credential is not to blame.
-    let stranger = ["kubernetes", "front-proxy-ca", "--out-dir", "front-proxy", "--name", "stranger"];
-    let made = site.portcullis(stranger).ok().out;
-    let stranger = site.another(front, made.split_once("# proxy.toml\n").expect("settings").1);
-    stranger.knows(&alice, "alice");
-    let (status, body) = site.curl(&alice, &stranger, &[]);
-    assert_eq!(
-        (status, &body["kind"], &body["reason"]),
-        (502, &json!("Status"), &json!("ServiceUnavailable")),
-        "{body}"
-    );
-    assert!(body["message"].as_str().is_some_and(|words| words.contains("refused the proxy's own")), "{body}");
-    assert_eq!(stranger.is_believed(), Err(Doubt::Refused));
-    // One that it knows as somebody else would serve everybody as that; it is found out by asking.
-    let folder = site.file("kubernetes");
-    let admins = format!("certificate = \"{0}/admin.crt\"\nkey = \"{0}/admin.key\"\n", folder.display());
-    let mighty = site.another(front, &format!("[upstream]\n{admins}[identity]\nmode = \"request-header\"\n"));
-    assert_eq!(mighty.is_believed(), Err(Doubt::Ignored { taken_for: "admin".to_owned() }));
-
     // The audit log names the user, and the certificate.
     site.kubectl(&alice, &["create", "configmap", "by-request-header"]).ok();
     let event = site.api.audited(|event| is_creation(event, "by-request-header"));
@@ -104,7 +84,6 @@ fn whoever_the_certificate_names_is_who_the_api_server_serves_by_request_header(
 
 /// Lists, applies, and is known by name, groups and certificate; gives alice's kubeconfig.
 fn must_work_as_themselves(site: &Site, front: &Front) -> Kubeconfig {
-    assert_eq!(front.is_believed(), Ok(()));
     let alice = site.kubeconfig("alice", front);
     let user = site.whoami(&alice, &[]);
     assert_eq!((&user["username"], &user["groups"]), (&json!("alice"), &json!(["dev", "system:authenticated"])));
@@ -200,8 +179,38 @@ fn the_proxys_account_may_say_for_whom_a_request_is_and_nothing_else() {
 }
 
 #[test]
+fn a_proxy_that_the_api_server_does_not_believe_serves_nobody_as_itself() {
+    let site = Site::shared();
+    let _alone = site.alone.lock();
+    let front = &site.request_header;
+    let bob = site.kubeconfig("bob", front);
+
+    // A name that the API server was not told to allow: its refusal is not the user's fault.
+    let stranger = ["kubernetes", "front-proxy-ca", "--out-dir", "front-proxy", "--name", "stranger"];
+    let made = site.portcullis(stranger).ok().out;
+    let stranger = site.another(front, made.split_once("# proxy.toml\n").expect("settings").1).run();
+    let (status, body) = site.curl(&bob, &stranger, &[]);
+    assert_eq!(
+        (status, &body["kind"], &body["reason"]),
+        (502, &json!("Status"), &json!("ServiceUnavailable")),
+        "{body}"
+    );
+    assert!(body["message"].as_str().is_some_and(|words| words.contains("refused the proxy's own")), "{body}");
+    site.portcullis(["proxy", "remove", stranger.name(), "--yes"]).ok();
+    drop(stranger);
+
+    // A certificate that it takes for somebody: everybody would be that.
+    let folder = site.file("kubernetes");
+    let admins = format!("certificate = \"{0}/admin.crt\"\nkey = \"{0}/admin.key\"\n", folder.display());
+    let mighty = site.another(front, &format!("[upstream]\n{admins}[identity]\nmode = \"request-header\"\n"));
+    mighty.run_to_its_end().ended(1).saying(&["for one of admin: it does not look at what the proxy says"]);
+    site.portcullis(["proxy", "remove", mighty.name(), "--yes"]).ok();
+}
+
+#[test]
 fn a_revocation_ends_a_watch_on_the_api_server_and_the_one_beside_it_goes_on() {
     let site = Site::shared();
+    let _alone = site.alone.lock();
     for (front, id) in [(&site.impersonation, "eve"), (&site.request_header, "frank")] {
         site.portcullis(["user", "add", id, "--group", "dev"]).ok();
         let (theirs, bobs) = (site.kubeconfig(id, front), site.kubeconfig("bob", front));
@@ -214,8 +223,7 @@ fn a_revocation_ends_a_watch_on_the_api_server_and_the_one_beside_it_goes_on() {
         for watching in [&leaves, &stays, &raw] {
             wait_for(watching, &first);
         }
-        site.portcullis(["revoke", "user", id, "--yes"]).ok();
-        front.revoked(id);
+        site.revoke(id, front);
         // kubectl shows the last event and takes any end of a watch for a good one; `--raw` tells a cut from an end.
         the_rest_of(leaves).saying(&["Failure", "Unauthorized", "certificate revoked", id]);
         the_rest_of(raw).ended(1).saying(&["\"type\":\"ERROR\"", "certificate revoked", id]);
@@ -233,6 +241,7 @@ fn a_revocation_ends_a_watch_on_the_api_server_and_the_one_beside_it_goes_on() {
 #[test]
 fn a_revocation_ends_commands_logs_and_forwarded_ports_in_a_pod() {
     let site = Site::shared();
+    let _alone = site.alone.lock();
     for (front, id) in [(&site.impersonation, "grace"), (&site.request_header, "heidi")] {
         site.portcullis(["user", "add", id, "--group", "dev"]).ok();
         let theirs = site.kubeconfig(id, front);
@@ -258,8 +267,7 @@ fn a_revocation_ends_commands_logs_and_forwarded_ports_in_a_pod() {
         let (forward, older_forward) = (start(&port), start_older(&port));
         let open = [&forward, &older_forward].map(must_give_back);
 
-        site.portcullis(["revoke", "user", id, "--yes"]).ok();
-        front.revoked(id);
+        site.revoke(id, front);
         the_rest_of(command).ended(1).saying(&["certificate revoked", id, "ask an administrator"]);
         the_rest_of(older_command);
         for cut in [log, forward, older_forward] {

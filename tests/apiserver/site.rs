@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, Weak};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::front::Front;
+use crate::front::{Front, Joined};
 use crate::support::kube::{ApiServer, free_ports, until};
 use crate::support::run::{Live, Said, program, run, tool};
 use crate::support::{Kubeconfig, PORTCULLIS, START};
@@ -20,6 +20,8 @@ pub(crate) struct Site {
     pub(crate) api: ApiServer,
     pub(crate) impersonation: Front,
     pub(crate) request_header: Front,
+    /// Held while somebody is revoked, which waits for every proxy there is, and while there is one more.
+    pub(crate) alone: Mutex<()>,
     _authority: Mutex<Live>,
     folder: TempDir,
 }
@@ -101,15 +103,26 @@ impl Site {
         write(folder.path(), "token", &api.admin(token).ok().out);
 
         let (_, settings) = front_proxy.split_once("# proxy.toml\n").expect("the proxy's settings");
-        let impersonation = front(folder.path(), &api, "one", one, "[upstream]\ntoken_file = \"token\"\n");
-        let request_header = front(folder.path(), &api, "two", two, settings);
-        Self { api, impersonation, request_header, _authority: Mutex::new(serve), folder }
+        let by_token = "[upstream]\ntoken_file = \"token\"\n";
+        let impersonation = joined(folder.path(), &api, "one", one, by_token).run();
+        let request_header = joined(folder.path(), &api, "two", two, settings).run();
+        Self { api, impersonation, request_header, alone: Mutex::new(()), _authority: Mutex::new(serve), folder }
     }
 
     /// One more proxy for the cluster of another, with its own settings in `[upstream]` and `[identity]`.
-    pub(crate) fn another(&self, front: &Front, settings: &str) -> Front {
+    pub(crate) fn another(&self, front: &Front, settings: &str) -> Joined {
         let [port] = free_ports();
-        self::front(self.folder.path(), &self.api, front.cluster(), port, settings)
+        // Once it is gone, a revocation waits this long for it.
+        let settings = format!("{settings}[freshness]\nbound = \"2s\"\n");
+        joined(self.folder.path(), &self.api, front.cluster(), port, &settings)
+    }
+
+    /// Revokes everything of a user; this proxy has confirmed that it refuses them.
+    pub(crate) fn revoke(&self, id: &str, front: &Front) {
+        let answer = self.portcullis(["revoke", "user", id, "--yes", "-o", "json"]).ok().json();
+        let proxies = answer["proxies"].as_array().expect("a list");
+        let ours = proxies.iter().find(|proxy| proxy["name"] == front.name());
+        assert_eq!(ours.map(|proxy| &proxy["state"]), Some(&"confirmed".into()), "{answer}");
     }
 
     /// A line of the command line, as the admin.
@@ -122,9 +135,7 @@ impl Site {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{id}-{}.yaml", COUNT.fetch_add(1, Ordering::Relaxed));
         self.portcullis(["kubeconfig", id, "--cluster", front.cluster(), "--out", &name]).ok();
-        let kubeconfig = Kubeconfig::read(self.file(&name));
-        front.knows(&kubeconfig, id);
-        kubeconfig
+        Kubeconfig::read(self.file(&name))
     }
 
     /// kubectl with a kubeconfig, not started yet.
@@ -178,14 +189,11 @@ impl Site {
     }
 }
 
-/// A proxy for `cluster` on a port, with these settings in `[upstream]`, the API server's address apart, and `[identity]`.
-fn front(folder: &Path, api: &ApiServer, cluster: &str, port: u16, settings: &str) -> Front {
+/// A proxy of `cluster`, to serve on a port, with these settings in `[upstream]`, the API server's address apart, and
+/// `[identity]`.
+fn joined(folder: &Path, api: &ApiServer, cluster: &'static str, port: u16, settings: &str) -> Joined {
     let upstream = format!("[upstream]\nurl = \"{}\"\nca = \"{}\"\n", api.url(), api.ca().display());
-    let settings = settings.replacen("[upstream]\n", &upstream, 1);
-    let text = format!("[listen]\nproxy = \"127.0.0.1:{port}\"\n[cluster]\nname = \"{cluster}\"\n{settings}");
-    let file = format!("proxy-{port}.toml");
-    write(folder, &file, &text);
-    Front::start(folder, &folder.join(file))
+    Joined::new(folder, cluster, port, &settings.replacen("[upstream]\n", &upstream, 1))
 }
 
 /// Every line that docs/kubernetes.md shows behind a `$`, without what its shell does with the output.
@@ -206,7 +214,7 @@ pub(crate) fn in_folder(folder: &Path, name: impl AsRef<OsStr>) -> Command {
     command
 }
 
-fn write(folder: &Path, name: &str, content: &str) {
+pub(crate) fn write(folder: &Path, name: &str, content: &str) {
     use std::os::unix::fs::PermissionsExt as _;
     fs::write(folder.join(name), content).expect("a file of the test");
     fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o600)).expect("a mode");
