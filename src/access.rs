@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ident::{AnyId, ClusterName, Fingerprint, IdentityId, Serial};
+use crate::ident::{AnyId, ClusterName, Fingerprint, IdentityId, ProxyName, Serial};
 
 /// Who was authenticated; says nothing about rights.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -19,6 +19,24 @@ pub enum Actor {
     Recovery,
     /// A named part of the product itself.
     System(Part),
+    /// A proxy that follows the authority.
+    Proxy(ProxyHolder),
+    /// Whoever shows the secret of a join token, for joining with it only.
+    Joiner {
+        /// The SHA-256 of the secret.
+        token: [u8; 32],
+    },
+}
+
+/// A proxy with a certificate of ours.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ProxyHolder {
+    /// Its name, the certificate's CN.
+    pub name: ProxyName,
+    /// The cluster it stands in front of.
+    pub cluster: ClusterName,
+    /// The certificate's SHA-256.
+    pub fingerprint: Fingerprint,
 }
 
 /// A person or machine with a certificate of ours.
@@ -62,6 +80,11 @@ impl fmt::Display for Actor {
             Self::System(Part::Initialisation) => f.write_str("system/initialisation"),
             Self::System(Part::Upkeep) => f.write_str("system/upkeep"),
             Self::System(Part::Publisher) => f.write_str("system/publisher"),
+            Self::Proxy(follower) => write!(f, "proxy/{}", follower.name),
+            Self::Joiner { token } => {
+                let [a, b, c, d, ..] = token;
+                write!(f, "joiner/{}", hex::encode([a, b, c, d].map(|octet| *octet)))
+            }
         }
     }
 }
@@ -106,11 +129,19 @@ pub enum Permission {
     MetricsRead,
     /// What only the product itself does: authorities, listeners, responders, lists.
     AuthorityUpkeep,
+    /// See proxies and how far they are.
+    ProxyRead,
+    /// Let proxies join, and remove them.
+    ProxyWrite,
+    /// Join as the proxy that a token is for.
+    ProxyJoin,
+    /// Follow the authority as a proxy.
+    ProxyFollow,
 }
 
 impl Permission {
     /// Every permission, for the tests that go through all of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::CertificateIssue,
         Self::CertificateIssueManagement,
         Self::CertificateRead,
@@ -129,6 +160,10 @@ impl Permission {
         Self::StatusRead,
         Self::MetricsRead,
         Self::AuthorityUpkeep,
+        Self::ProxyRead,
+        Self::ProxyWrite,
+        Self::ProxyJoin,
+        Self::ProxyFollow,
     ];
 
     /// Whether everyone has it over what is their own.
@@ -151,7 +186,11 @@ impl Permission {
             | Self::ClusterWrite
             | Self::StatusRead
             | Self::MetricsRead
-            | Self::AuthorityUpkeep => false,
+            | Self::AuthorityUpkeep
+            | Self::ProxyRead
+            | Self::ProxyWrite
+            | Self::ProxyJoin
+            | Self::ProxyFollow => false,
         }
     }
 }
@@ -167,7 +206,9 @@ pub enum Role {
 impl Role {
     const fn has(self, permission: Permission) -> bool {
         match self {
-            Self::Admin => !matches!(permission, Permission::AuthorityUpkeep),
+            Self::Admin => {
+                !matches!(permission, Permission::AuthorityUpkeep | Permission::ProxyJoin | Permission::ProxyFollow)
+            }
         }
     }
 }
@@ -233,6 +274,14 @@ pub fn authorise(actor: &Actor, grants: &Grants, permission: Permission, scope: 
     let permit = || Permit { actor: actor.clone(), permission };
     match actor {
         Actor::System(part) => system(*part, permission).then(permit).ok_or(Denied::NoRight),
+        Actor::Proxy(follower) => match (permission, scope) {
+            (Permission::ProxyFollow, Scope::Cluster(cluster)) if *cluster == follower.cluster => Ok(permit()),
+            _ => Err(Denied::NoRight),
+        },
+        Actor::Joiner { .. } => match permission {
+            Permission::ProxyJoin => Ok(permit()),
+            _ => Err(Denied::NoRight),
+        },
         Actor::Recovery => match permission {
             Permission::CertificateIssueManagement | Permission::RoleWrite | Permission::IdentityLock => Ok(permit()),
             _ => Err(Denied::NoRight),
@@ -301,7 +350,9 @@ mod tests {
         let grants = Grants { roles: vec![Role::Admin] };
         for permission in Permission::ALL {
             let answer = authorise(&holder(Realm::Management), &grants, permission, &Scope::Everything);
-            assert_eq!(answer.is_ok(), permission != Permission::AuthorityUpkeep, "{permission:?}");
+            let is_ours =
+                matches!(permission, Permission::AuthorityUpkeep | Permission::ProxyJoin | Permission::ProxyFollow);
+            assert_eq!(answer.is_ok(), !is_ours, "{permission:?}");
         }
     }
 
@@ -325,6 +376,24 @@ mod tests {
         assert!(!may(&of("alice", Some("prod"))));
         assert!(!may(&of("alice", None)));
         assert!(!may(&of("bob", Some("demo"))));
+    }
+
+    #[test]
+    fn a_proxy_follows_for_its_own_cluster_and_does_nothing_else() {
+        let cluster = |name: &str| Scope::Cluster(name.parse().unwrap());
+        let follower = ProxyHolder {
+            name: "prod-a".parse().unwrap(),
+            cluster: "prod".parse().unwrap(),
+            fingerprint: Fingerprint::from_octets([1; 32]),
+        };
+        let (proxy, joiner) = (Actor::Proxy(follower), Actor::Joiner { token: [1; 32] });
+        let none = Grants::default();
+        for permission in Permission::ALL {
+            let may = |actor: &Actor, scope: &Scope| authorise(actor, &none, permission, scope).is_ok();
+            assert_eq!(may(&proxy, &cluster("prod")), permission == Permission::ProxyFollow, "{permission:?}");
+            assert!(!may(&proxy, &cluster("other")) && !may(&proxy, &Scope::Everything), "{permission:?}");
+            assert_eq!(may(&joiner, &cluster("prod")), permission == Permission::ProxyJoin, "{permission:?}");
+        }
     }
 
     #[test]

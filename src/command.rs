@@ -81,6 +81,8 @@ pub enum Code {
     LastAdmin,
     /// The idempotency key was used for another request.
     IdempotencyMismatch,
+    /// What the two sides know cannot both be so.
+    Conflict,
     /// Too much at once; try again.
     Busy,
     /// The disk is full.
@@ -108,6 +110,7 @@ impl fmt::Display for Code {
             Self::KeyReused => "key_reused",
             Self::LastAdmin => "last_admin",
             Self::IdempotencyMismatch => "idempotency_mismatch",
+            Self::Conflict => "conflict",
             Self::Busy => "busy",
             Self::DiskFull => "disk_full",
             Self::OutcomeUnknown => "outcome_unknown",

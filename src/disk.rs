@@ -83,6 +83,11 @@ pub fn replace(disk: &dyn Disk, path: &Path, temporary: &Path, bytes: &[u8]) -> 
     disk.sync_dir(path.parent().unwrap_or_else(|| Path::new(".")))
 }
 
+/// What the kernel calls this boot of the machine; another one after each start.
+pub fn boot_id() -> io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
 /// The machine's own file system.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemDisk;

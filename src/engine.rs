@@ -206,6 +206,9 @@ impl Engine {
 
 /// The rights of an actor, whose credential must stand; only a management certificate brings roles.
 fn grants(actor: &Actor, txn: &mut Txn<'_>, now: Timestamp) -> Result<Grants, Rejected> {
+    if let Actor::Proxy(follower) = actor {
+        credentials::of_proxy(txn, follower.name.as_str(), &follower.fingerprint, now)?;
+    }
     let Actor::Holder(Holder { id, fingerprint, realm, .. }) = actor else {
         return Ok(Grants::default());
     };

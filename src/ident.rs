@@ -94,6 +94,11 @@ checked_text! {
     IssuerName, check_issuer
 }
 
+checked_text! {
+    /// A proxy: a DNS label of at most 63 characters (RFC 1123 §2.1).
+    ProxyName, check_proxy
+}
+
 impl From<&IdentityId> for AnyId {
     fn from(id: &IdentityId) -> Self {
         Self(id.0.clone())
@@ -204,7 +209,21 @@ impl Fingerprint {
     pub const fn octets(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// Its first half.
+    pub fn short(&self) -> ShortFingerprint {
+        let mut octets = [0; 16];
+        octets.copy_from_slice(self.0.split_at(16).0);
+        ShortFingerprint(octets)
+    }
 }
+
+/// The first half of a certificate's SHA-256.
+///
+/// 128 bits tell recorded certificates apart, and take half the room where there are millions: one that collides with
+/// another on purpose would have to be signed by us first, and its serial number is drawn by us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ShortFingerprint(pub [u8; 16]);
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -322,6 +341,18 @@ fn check_cluster(text: &str) -> Result<(), InvalidName> {
     if matches!(text, "root" | "infra") {
         return Err(InvalidName::new(format!(
             "{text} is the name of one of our own authorities: name the cluster otherwise"
+        )));
+    }
+    Ok(())
+}
+
+fn check_proxy(text: &str) -> Result<(), InvalidName> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let bounded = (1..=63).contains(&text.len());
+    if !bounded || !text.chars().all(allowed) || text.starts_with('-') || text.ends_with('-') {
+        return Err(InvalidName::new(format!(
+            "wanted a proxy's name of 1 to 63 of a-z 0-9 -, neither starting nor ending with -, found {}",
+            shown(text)
         )));
     }
     Ok(())

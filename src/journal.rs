@@ -7,8 +7,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::access::{Actor, Permission, Role};
-use crate::ident::{AnyId, ClusterName, Fingerprint, GroupName, IdentityId, IssuerName, Serial};
+use crate::ident::{AnyId, ClusterName, Fingerprint, GroupName, IdentityId, IssuerName, ProxyName, Serial};
 use crate::standing::CutKey;
+use crate::status::frames::Incident;
 use crate::world::Timestamp;
 use crate::x509::reason::Reason;
 
@@ -150,6 +151,50 @@ pub enum Event {
         permission: Permission,
         /// How many refusals this one stands for, when there were too many to write each.
         count: u64,
+    },
+    /// A proxy may join with a token that was made for it.
+    ProxyInvited {
+        /// What it will be called.
+        proxy: ProxyName,
+        /// The cluster it is for.
+        cluster: ClusterName,
+    },
+    /// A proxy has joined.
+    ProxyJoined {
+        /// What it is called.
+        proxy: ProxyName,
+        /// The cluster it stands in front of.
+        cluster: ClusterName,
+    },
+    /// It may follow no more.
+    ProxyRemoved {
+        /// What it was called.
+        proxy: ProxyName,
+    },
+    /// A process of a proxy follows, or says anew what binds it.
+    ProxyFollows {
+        /// What the proxy is called.
+        proxy: ProxyName,
+        /// The process.
+        instance: [u8; 16],
+        /// How long its answers are fresh, in milliseconds.
+        bound_ms: u64,
+        /// Whether it serves on after that for a while.
+        is_best_effort: bool,
+    },
+    /// A process of a proxy is gone, and can serve nobody on what it knew.
+    ProxyGone {
+        /// What the proxy is called.
+        proxy: ProxyName,
+        /// The process.
+        instance: [u8; 16],
+    },
+    /// A proxy tells of something that belongs on the record.
+    ProxyReported {
+        /// What the proxy is called.
+        proxy: ProxyName,
+        /// What happened.
+        incident: Incident,
     },
 }
 

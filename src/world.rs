@@ -164,6 +164,52 @@ pub fn random<const N: usize>(entropy: &dyn Entropy) -> Result<[u8; N], NoEntrop
     Ok(bytes)
 }
 
+/// How long the machine has been up, by two clocks of the kernel that nobody can set.
+///
+/// `CLOCK_BOOTTIME` goes on while the machine sleeps and is slewed by time synchronisation; `CLOCK_MONOTONIC_RAW` is
+/// never slewed and stands still while the machine sleeps. How much time has passed lies between the two, so whoever
+/// must not believe too long takes the longer, and whoever must have waited long enough the shorter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uptime {
+    /// By `CLOCK_BOOTTIME`.
+    pub boot: Duration,
+    /// By `CLOCK_MONOTONIC_RAW`.
+    pub raw: Duration,
+}
+
+impl Uptime {
+    /// The most time that can have passed since `earlier`.
+    pub fn longest_since(self, earlier: Self) -> Duration {
+        self.boot.saturating_sub(earlier.boot).max(self.raw.saturating_sub(earlier.raw))
+    }
+
+    /// The least time that has passed since `earlier`.
+    pub fn shortest_since(self, earlier: Self) -> Duration {
+        self.boot.saturating_sub(earlier.boot).min(self.raw.saturating_sub(earlier.raw))
+    }
+}
+
+/// Reads how long the machine has been up.
+pub trait Ticks: Send + Sync + fmt::Debug {
+    /// At this moment.
+    fn uptime(&self) -> Uptime;
+}
+
+/// The kernel's own clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemTicks;
+
+impl Ticks for SystemTicks {
+    fn uptime(&self) -> Uptime {
+        use rustix::time::{ClockId, clock_gettime};
+        let read = |id| {
+            let time = clock_gettime(id);
+            Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+        };
+        Uptime { boot: read(ClockId::Boottime), raw: read(ClockId::MonotonicRaw) }
+    }
+}
+
 fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

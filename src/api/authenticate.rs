@@ -5,7 +5,7 @@
 
 use rustls_pki_types::CertificateDer;
 
-use crate::access::{Actor, Holder, Realm};
+use crate::access::{Actor, Holder, ProxyHolder, Realm};
 use crate::ca::template::role_urn;
 use crate::command::{Code, Rejected};
 use crate::engine::Engine;
@@ -23,6 +23,14 @@ pub fn actor(engine: &Engine, presented: &[CertificateDer<'static>]) -> Result<A
     let certificate = Certificate::from_der(leaf).map_err(|_| refused("the client certificate cannot be read"))?;
     shape::check(&certificate).map_err(|error| refused(&format!("the client certificate is refused: {error}")))?;
     let row = recorded(engine, certificate.fingerprint())?;
+    if let (CertificateRole::Proxy, Some(cluster)) = (row.role, &row.cluster) {
+        let name = row.subject.parse().map_err(|_| refused("the client certificate names no proxy"))?;
+        if !has_role(&certificate, &row) {
+            return Err(refused("the client certificate does not say that it is a proxy's"));
+        }
+        let (cluster, fingerprint) = (cluster.clone(), row.fingerprint);
+        return Ok(Actor::Proxy(ProxyHolder { name, cluster, fingerprint }));
+    }
     let id = row.subject.parse().map_err(|_| refused("the client certificate names no identity"))?;
     let realm = match (row.role, &row.cluster) {
         (CertificateRole::Management, _) if has_role(&certificate, &row) => Realm::Management,

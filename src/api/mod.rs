@@ -4,12 +4,13 @@
 //! engine decides. Handlers are synchronous and run on blocking threads; a client that hangs up cancels nothing
 //! half-done. Every answer says in `Portcullis-Revision` which revision it reflects.
 //!
-//! `wire` has the bodies, `problem` the refusals, `authenticate` who asks, `routes` the table, `management` the
-//! handlers, `server` the listener's side of it, `public` CRLs, OCSP and CA certificates.
+//! `wire` has the bodies, `problem` the refusals, `authenticate` who asks, `routes` the table, `management` and `proxies`
+//! the handlers, `server` the listener's side of it, `public` CRLs, OCSP and CA certificates.
 
 pub mod authenticate;
 pub mod management;
 pub mod problem;
+pub mod proxies;
 pub mod public;
 pub mod routes;
 pub mod server;
@@ -31,6 +32,7 @@ use crate::net::tls::ClientAnchors;
 use crate::observe::Metrics;
 use crate::proxy::Proxy;
 use crate::publish::crl::Lists;
+use crate::publish::feed::Feed;
 use crate::publish::ocsp::Responders;
 use crate::publish::roll::Roll;
 use crate::status::Statuses;
@@ -58,6 +60,8 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// The proxies in this process.
     pub proxies: Proxies,
+    /// The proxies elsewhere: what they are told, and what they have confirmed.
+    pub feed: Arc<Feed>,
 }
 
 /// What is counted: requests by what became of them, and what is told of the record when somebody looks.
@@ -104,13 +108,13 @@ impl Api {
     }
 }
 
-/// The proxies that a revocation waits for, by name.
+/// The proxies inside this process, which a revocation waits for.
 #[derive(Debug, Default)]
-pub struct Proxies(RwLock<Vec<Follower>>);
+pub struct Proxies(RwLock<Vec<Embedded>>);
 
-/// A proxy that follows this authority.
+/// A proxy inside this process, which asks the authority's own answers.
 #[derive(Clone, Debug)]
-pub struct Follower {
+pub struct Embedded {
     /// What it is called.
     pub name: String,
     /// The cluster it stands in front of.
@@ -121,12 +125,12 @@ pub struct Follower {
 
 impl Proxies {
     /// From now on revocations wait for this one too.
-    pub fn add(&self, follower: Follower) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).push(follower);
+    pub fn add(&self, embedded: Embedded) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).push(embedded);
     }
 
     /// Those that enforce at this moment.
-    pub fn all(&self) -> Vec<Follower> {
+    pub fn all(&self) -> Vec<Embedded> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -42,9 +42,12 @@ const fn status(code: Code) -> StatusCode {
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::Forbidden => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
-        Code::AlreadyExists | Code::Locked | Code::KeyReused | Code::LastAdmin | Code::IdempotencyMismatch => {
-            StatusCode::CONFLICT
-        }
+        Code::AlreadyExists
+        | Code::Locked
+        | Code::KeyReused
+        | Code::LastAdmin
+        | Code::IdempotencyMismatch
+        | Code::Conflict => StatusCode::CONFLICT,
         Code::Busy | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Code::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
         Code::OutcomeUnknown | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,

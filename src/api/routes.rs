@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::Api;
 use super::management::{certificates, clusters, groups, identities, revocations, status};
+use super::proxies::{join, look_up, manage};
 use crate::access::{Actor, Permission};
 use crate::command::{Code, Rejected};
 use crate::engine::Repeatable;
@@ -36,6 +37,8 @@ pub enum Handler {
     Plain(fn(&Api, &Call) -> Result<Reply, Rejected>),
     /// Commits on a blocking thread, then waits for the proxies.
     Revoke,
+    /// Talks with a proxy for as long as it follows.
+    Follow,
 }
 
 /// A request, read and authenticated.
@@ -112,9 +115,13 @@ impl Call {
     }
 }
 
+/// Where a proxy joins: the one place that asks for the secret of a token in `Authorization: Bearer` instead of a
+/// client certificate.
+pub const JOIN: &str = "/v1/proxies/join";
+
 /// Every route.
 pub fn table() -> Vec<Route> {
-    use Handler::{Plain, Revoke};
+    use Handler::{Follow, Plain, Revoke};
     use Permission as P;
     let route = |method, path, permission, handler| Route { method, path, permission, handler };
     vec![
@@ -203,6 +210,13 @@ pub fn table() -> Vec<Route> {
         route(Method::GET, "/v1/clusters", P::ClusterRead, Plain(clusters::list)),
         route(Method::POST, "/v1/clusters", P::ClusterWrite, Plain(clusters::add)),
         route(Method::GET, "/v1/clusters/{name}", P::ClusterRead, Plain(clusters::show)),
+        route(Method::GET, "/v1/proxies", P::ProxyRead, Plain(manage::list)),
+        route(Method::POST, "/v1/proxies/tokens", P::ProxyWrite, Plain(manage::invite)),
+        route(Method::DELETE, "/v1/proxies/{name}", P::ProxyWrite, Plain(manage::remove)),
+        route(Method::POST, JOIN, P::ProxyJoin, Plain(join::join)),
+        route(Method::POST, "/v1/proxies/certificates", P::ProxyFollow, Plain(join::renew)),
+        route(Method::GET, "/v1/proxies/credentials/{fingerprint}", P::ProxyFollow, Plain(look_up::look_up)),
+        route(Method::POST, "/v1/feed", P::ProxyFollow, Follow),
         route(Method::GET, "/metrics", P::MetricsRead, Plain(status::metrics)),
     ]
 }

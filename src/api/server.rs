@@ -6,20 +6,23 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use rustls_pki_types::CertificateDer;
 
 use super::management::revocations::{self, blocking};
-use super::routes::{Call, Handler, Reply, Route, Router, known_query};
+use super::proxies::follow::{self, Frames};
+use super::proxies::manage::token_of;
+use super::routes::{Call, Handler, JOIN, Reply, Route, Router, known_query};
 use super::{Api, authenticate, problem};
+use crate::access::Actor;
 use crate::command::{Code, Rejected};
 use crate::engine::Repeatable;
 use crate::ident::Fingerprint;
-use crate::net::http1;
 use crate::net::listen::{self, BoxFuture, Peer, Stream};
 use crate::net::stop::Stop;
+use crate::net::{http as net_http, http1};
 use crate::observe;
 
 /// Serves the management API on the connections of a listener.
@@ -34,7 +37,7 @@ impl listen::Handler for Management {
                 let (api, presented) = (Arc::clone(&self.0), Arc::clone(&presented));
                 async move { Ok::<_, Infallible>(answer(api, presented, request).await) }
             });
-            http1::serve(stream, service, http1::Limits::default(), stop).await;
+            net_http::serve(stream, service, http1::Limits::default(), stop).await;
         })
     }
 }
@@ -60,16 +63,20 @@ async fn answer(
     api: Arc<Api>,
     presented: Arc<[CertificateDer<'static>]>,
     request: Request<Incoming>,
-) -> Response<Full<Bytes>> {
+) -> Response<Answer> {
     if let Some(health) = health(&api, &request) {
-        return health;
+        return health.map(Either::Left);
     }
     let path = request.uri().path().to_owned();
     let end = api.engine.store().end();
     match reply(&api, presented, request).await {
-        Ok(reply) => {
+        Ok(Answered::Reply(reply)) => {
             api.requests.count(None);
-            success(reply, path == "/metrics")
+            success(reply, path == "/metrics").map(Either::Left)
+        }
+        Ok(Answered::Feed(response)) => {
+            api.requests.count(None);
+            response.map(Either::Right)
         }
         Err(rejected) => {
             api.requests.count(Some(rejected.code));
@@ -78,9 +85,17 @@ async fn answer(
                 set_allow(&mut response, &path);
             }
             set_revision(&mut response, &end.to_string());
-            response
+            response.map(Either::Left)
         }
     }
+}
+
+/// A body that is there at once, or the frames of a feed.
+type Answer = Either<Full<Bytes>, Frames>;
+
+enum Answered {
+    Reply(Reply),
+    Feed(Response<Frames>),
 }
 
 /// `/healthz` and `/readyz` need no credential.
@@ -105,11 +120,18 @@ async fn reply(
     api: &Arc<Api>,
     presented: Arc<[CertificateDer<'static>]>,
     request: Request<Incoming>,
-) -> Result<Reply, Rejected> {
+) -> Result<Answered, Rejected> {
     // Who asks comes first: a stranger learns nothing of which paths there are, and sends no body.
-    let engine = Arc::clone(&api.engine);
-    let actor = blocking(move || authenticate::actor(&engine, &presented)).await?;
+    let actor = if request.uri().path() == JOIN {
+        joiner(&request)?
+    } else {
+        let engine = Arc::clone(&api.engine);
+        blocking(move || authenticate::actor(&engine, &presented)).await?
+    };
     let (handler, parameters) = route(request.method(), request.uri().path())?;
+    if matches!(handler, Handler::Follow) {
+        return follow::follow(Arc::clone(api), actor, request).await.map(Answered::Feed);
+    }
     let query = pairs(request.uri().query().unwrap_or_default())?;
     must_be_known(request.method(), request.uri().path(), &query)?;
     let key = idempotency_key(&request)?;
@@ -117,13 +139,25 @@ async fn reply(
     let body = read(request).await?;
     let repeatable = key.map(|key| Repeatable { key, digest: digest(&target, &body) });
     let call = Call { actor, parameters, query, body, repeatable };
-    match handler {
+    let reply = match handler {
         Handler::Revoke => revocations::revoke(Arc::clone(api), Arc::new(call)).await,
         Handler::Plain(plain) => {
             let api = Arc::clone(api);
             blocking(move || plain(&api, &call)).await
         }
-    }
+        Handler::Follow => Err(Rejected::new(Code::Internal, "a feed is not a call")),
+    };
+    reply.map(Answered::Reply)
+}
+
+/// Whoever joins has no certificate yet, and shows the secret of a token.
+fn joiner(request: &Request<Incoming>) -> Result<Actor, Rejected> {
+    let value = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let secret = value.and_then(|value| value.strip_prefix("Bearer "));
+    let secret = secret.ok_or_else(|| {
+        Rejected::new(Code::Unauthenticated, "wanted the secret of a join token in Authorization: Bearer")
+    })?;
+    Ok(Actor::Joiner { token: token_of(secret)? })
 }
 
 fn route(method: &Method, path: &str) -> Result<(Handler, HashMap<String, String>), Rejected> {

@@ -372,6 +372,70 @@ pub struct Issuer {
     pub crl: Option<String>,
 }
 
+/// `POST /v1/proxies/tokens`: wants a proxy to join.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InviteRequest {
+    /// The cluster it will stand in front of.
+    pub cluster: String,
+    /// What it will be called; by default the cluster's name and six hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The SHA-256, in hex, of 32 random octets that the asker keeps: the authority never sees the secret itself before
+    /// it is used.
+    pub secret_hash: String,
+}
+
+/// The answer to [`InviteRequest`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Invited {
+    /// What the proxy will be called.
+    pub proxy: String,
+    /// The cluster it is for.
+    pub cluster: String,
+    /// The last moment at which it can join.
+    pub expires: String,
+    /// The SHA-256 of the infrastructure CA's certificate, in hex: what the authority is known by.
+    pub ca_sha256: String,
+}
+
+/// A proxy.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Proxy {
+    /// What it is called.
+    pub name: String,
+    /// The cluster it stands in front of.
+    pub cluster: String,
+    /// `current`, `behind`, `disconnected`, `never seen` or `removed`.
+    pub state: String,
+    /// When it joined last; absent for one inside the authority's own process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<String>,
+    /// Its processes that revocations wait for.
+    #[serde(default)]
+    pub processes: Vec<ProxyProcess>,
+}
+
+/// A process of a proxy.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProxyProcess {
+    /// Its random name, in hex.
+    pub instance: String,
+    /// Whether it follows at this moment.
+    pub connected: bool,
+    /// Everything up to this revision is enforced, as far as it has said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<String>,
+    /// How long ago it was last heard, in milliseconds.
+    pub heard_ms: u64,
+    /// How long its answers are fresh, in milliseconds.
+    pub bound_ms: u64,
+    /// `strict` or `best-effort`.
+    pub mode: String,
+    /// When it was first heard.
+    pub since: String,
+}
+
 /// `GET /v1/status`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AuthorityStatus {

@@ -8,11 +8,13 @@ use tokio::task::JoinHandle;
 
 use super::serving::Served;
 use super::{AppError, Doing, recover, upkeep};
+use crate::access::{Actor, Part};
 use crate::api::public::Public;
 use crate::api::server::{Health, Management};
 use crate::api::{Api, Proxies, Requests};
 use crate::ca::clusters::Authorities;
 use crate::ca::init::open_authorities;
+use crate::ca::proxies::instances::ListInstances;
 use crate::ca::vault::Vault;
 use crate::config::passphrase::Passphrase;
 use crate::disk::SystemDisk;
@@ -23,6 +25,8 @@ use crate::net::stop::{self, Stopper};
 use crate::net::tls::{self, ClientAnchors, Versions};
 use crate::observe::Metrics;
 use crate::publish::crl::Lists;
+use crate::publish::feed::Feed;
+use crate::publish::feed::tail::Tail;
 use crate::publish::ocsp::Responders;
 use crate::publish::roll::Roll;
 use crate::publish::statuses::StatusFollower;
@@ -30,7 +34,7 @@ use crate::secret::Secret;
 use crate::status::Statuses;
 use crate::store::Store;
 use crate::store::local::{LocalStore, OpenError, Options};
-use crate::world::World;
+use crate::world::{SystemTicks, World};
 
 /// Where the authority keeps what.
 #[derive(Clone, Debug)]
@@ -134,11 +138,15 @@ impl Authority {
     pub fn load(ground: &Ground, places: &Places) -> Result<Loaded, AppError> {
         let authorities =
             open_authorities(&ground.engine, Arc::clone(&ground.vault)).doing("opening the authorities")?;
-        let (statuses, roll) = (Arc::new(Statuses::empty()), Arc::new(Roll::default()));
+        let (statuses, roll, tail) =
+            (Arc::new(Statuses::empty()), Arc::new(Roll::default()), Arc::new(Tail::default()));
         let store = Arc::clone(ground.engine.store());
-        let follower = StatusFollower::load(&*store, Arc::clone(&statuses), Arc::clone(&roll))
+        let follower = StatusFollower::load(&*store, Arc::clone(&statuses), Arc::clone(&roll), Arc::clone(&tail))
             .doing("reading what is on record")?;
         let following = Following::start(store, follower).doing("following the journal")?;
+        let earlier = ground.engine.ask(&Actor::System(Part::Upkeep), &ListInstances);
+        let earlier = earlier.doing("reading which proxies follow")?.outcome;
+        let feed = Arc::new(Feed::new(Arc::clone(&statuses), tail, Arc::new(SystemTicks), earlier));
         let lists = Lists::new(
             Arc::clone(&ground.engine),
             Arc::clone(&authorities.keyring),
@@ -155,7 +163,16 @@ impl Authority {
         ));
         responders.renew().doing("making the OCSP responders")?;
         lists.publish_all().doing("publishing the CRLs")?;
-        Ok(Loaded { engine: Arc::clone(&ground.engine), authorities, statuses, roll, lists, responders, following })
+        Ok(Loaded {
+            engine: Arc::clone(&ground.engine),
+            authorities,
+            statuses,
+            roll,
+            lists,
+            responders,
+            feed,
+            following,
+        })
     }
 
     /// Serves on the listeners; the API's certificate is for `names`. The certificates of `others` are renewed with it.
@@ -167,7 +184,7 @@ impl Authority {
         places: &Places,
         passphrase: Secret<String>,
     ) -> Result<Self, AppError> {
-        let Loaded { engine, authorities, statuses, roll, lists, responders, following } = loaded;
+        let Loaded { engine, authorities, statuses, roll, lists, responders, feed, following } = loaded;
         let metrics = Arc::new(Metrics::new());
         let api = Arc::new(Api {
             engine: Arc::clone(&engine),
@@ -180,12 +197,13 @@ impl Authority {
             requests: Requests::new(&metrics),
             metrics,
             proxies: Proxies::default(),
+            feed,
         });
         api.trust_all().doing("trusting the authorities")?;
         let served = Served::new(&engine, &authorities, "authority", names)?;
         let clock = Arc::clone(&engine.world().clock);
         let config = tls::server_config(&served.serving, Some(&api.anchors), Versions::Tls13, Arc::clone(&clock));
-        let config = config.doing("preparing the API's TLS")?;
+        let config = tls::offering_http2(&*config.doing("preparing the API's TLS")?);
         let public = Arc::new(Public { lists, responders, keyring: Arc::clone(&authorities.keyring), statuses, clock });
         let (stopper, stop) = stop::channel();
         let all = others.into_iter().chain([Arc::clone(&served)]).collect();
@@ -195,6 +213,7 @@ impl Authority {
             tokio::spawn(listen::serve_plain(listeners.public, public, listeners.public_limits, stop.clone())),
             tokio::spawn(upkeep::publish(Arc::clone(&api), stop.clone())),
             tokio::spawn(upkeep::renew(Arc::clone(&api), all, stop.clone())),
+            tokio::spawn(upkeep::forget(Arc::clone(&api), stop.clone())),
         ];
         if let Some(listener) = listeners.health {
             let health = Arc::new(Health(Arc::clone(&api)));
@@ -207,6 +226,7 @@ impl Authority {
     /// Stops serving, then following; the store closes when the last part lets go of it.
     pub async fn stop(mut self) {
         self.api.proxies.clear();
+        self.api.feed.close();
         self.stopper.stop();
         for task in self.tasks.drain(..) {
             // An error means that the task is gone already.
@@ -231,5 +251,6 @@ pub struct Loaded {
     roll: Arc<Roll>,
     lists: Arc<Lists>,
     responders: Arc<Responders>,
+    feed: Arc<Feed>,
     following: Following,
 }

@@ -14,7 +14,7 @@ use super::first_start::{self, FirstAdmin};
 use super::serving::Served;
 use super::{AppError, Doing, asked_to_stop};
 use crate::access::{Actor, Part};
-use crate::api::Follower;
+use crate::api::Embedded;
 use crate::ca::clusters::{self, NewCluster};
 use crate::ca::look::ShowCluster;
 use crate::ca::vault::write_new_private;
@@ -133,7 +133,7 @@ impl Running {
         let proxy = Proxy::start(parts, ProxySettings::new(demo_cluster()?, upstream)).doing("starting the proxy")?;
         let proxy = Arc::new(proxy);
         let name = "demo".to_owned();
-        authority.api.proxies.add(Follower { name, cluster: demo_cluster()?, proxy: Arc::clone(&proxy) });
+        authority.api.proxies.add(Embedded { name, cluster: demo_cluster()?, proxy: Arc::clone(&proxy) });
         let (stopper, stop) = stop::channel();
         tokio::spawn(health::serve(health, statuses, Arc::clone(&authority.api.metrics), stop));
         dir.announce(&addresses)?;

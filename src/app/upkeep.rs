@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 
 use super::serving::Served;
+use crate::access::{Actor, Part};
 use crate::api::Api;
+use crate::ca::proxies::instances::Forget;
 use crate::net::stop::Stop;
 use crate::publish::crl::INTERVAL;
 
@@ -63,6 +65,28 @@ pub(super) async fn renew(api: Arc<Api>, served: Vec<Arc<Served>>, mut stop: Sto
         }
     }
 }
+
+/// Takes processes of proxies off the record once they are gone and can serve nobody on what they knew.
+pub(super) async fn forget(api: Arc<Api>, mut stop: Stop) {
+    loop {
+        tokio::select! {
+            () = stop.stopped() => return,
+            () = tokio::time::sleep(FORGET) => {}
+        }
+        for instance in api.feed.gone() {
+            let engine = Arc::clone(&api.engine);
+            let actor = Actor::System(Part::Upkeep);
+            match spawn_blocking(move || engine.run(&actor, &Forget(instance))).await {
+                Ok(Ok(_)) => api.feed.forget(instance),
+                Ok(Err(error)) => tracing::warn!(%error, "a proxy's process that is gone stays on the record"),
+                Err(error) => tracing::error!(%error, "forgetting a proxy's process failed"),
+            }
+        }
+    }
+}
+
+/// How often it is looked whether a proxy's process is gone.
+const FORGET: Duration = Duration::from_secs(5);
 
 /// How soon a failed publication is tried again.
 const RETRY: Duration = Duration::from_secs(5);

@@ -14,6 +14,7 @@ pub mod issue;
 pub mod keys;
 pub mod lint;
 pub mod look;
+pub mod proxies;
 pub mod rows;
 pub mod sign;
 pub mod template;

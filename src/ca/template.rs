@@ -29,6 +29,9 @@ pub const MIN_LIFETIME: Duration = Duration::from_secs(60);
 /// How long a management or server certificate is valid.
 pub const INFRASTRUCTURE_LIFETIME: Duration = days(90);
 
+/// How long the certificates of a proxy are valid, as client and as server; it renews them by itself.
+pub const PROXY_LIFETIME: Duration = days(7);
+
 /// How long an OCSP responder's certificate is valid.
 pub const RESPONDER_LIFETIME: Duration = days(7);
 

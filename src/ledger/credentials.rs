@@ -1,7 +1,7 @@
 //! Certificates on the record: writing one, finding one, and whether it stands.
 
 use super::cuts;
-use super::rows::{ByAgencyRow, ByHolderRow, BySerialRow, CertificateRow, PublicKeyRow, RevokedRow};
+use super::rows::{ByAgencyRow, ByHolderRow, BySerialRow, CertificateRole, CertificateRow, PublicKeyRow, RevokedRow};
 use crate::command::{Code, Rejected};
 use crate::ident::{Fingerprint, IdentityId, IssuerName, Serial};
 use crate::journal::{Event, Issued};
@@ -173,8 +173,31 @@ pub fn of_actor(
     fingerprint: &Fingerprint,
     now: Timestamp,
 ) -> Result<Stored<CertificateRow>, Rejected> {
+    of_subject(txn, id.as_str(), fingerprint, now)
+}
+
+/// The record of the certificate that a proxy presented, if it stands, is its own, and is for following.
+pub fn of_proxy(
+    txn: &mut Txn<'_>,
+    name: &str,
+    fingerprint: &Fingerprint,
+    now: Timestamp,
+) -> Result<Stored<CertificateRow>, Rejected> {
+    let row = of_subject(txn, name, fingerprint, now)?;
+    if row.value.role != CertificateRole::Proxy {
+        return Err(Rejected::new(Code::Unauthenticated, "your certificate is not one of a proxy"));
+    }
+    Ok(row)
+}
+
+fn of_subject(
+    txn: &mut Txn<'_>,
+    subject: &str,
+    fingerprint: &Fingerprint,
+    now: Timestamp,
+) -> Result<Stored<CertificateRow>, Rejected> {
     let refused = |why: &str| Rejected::new(Code::Unauthenticated, format!("your certificate {why}"));
-    let row = txn.get::<CertificateRow>(fingerprint)?.filter(|row| row.value.subject == id.as_str());
+    let row = txn.get::<CertificateRow>(fingerprint)?.filter(|row| row.value.subject == subject);
     let row = row.ok_or_else(|| refused("is not on the record: get a new one from an administrator"))?;
     match standing(txn, &row, now) {
         Ok(()) => Ok(row),

@@ -4,6 +4,7 @@
 //! [`Statuses`](crate::status::Statuses) that decide, and the [`Roll`](roll::Roll) of serials by issuer that formats
 //! with serial numbers need. [`crl`] and [`ocsp`] read both and never the store.
 
+pub mod feed;
 pub mod crl;
 pub mod ocsp;
 pub mod roll;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::feed::tail::Tail;
 use super::roll::{Member, Roll};
 use crate::command::Rejected;
 use crate::follow::{Follower, catch_up};
@@ -18,12 +19,18 @@ use crate::store::{Store, StoreError};
 pub struct StatusFollower {
     statuses: Arc<Statuses>,
     roll: Arc<Roll>,
+    tail: Arc<Tail>,
     cursor: Revision,
 }
 
 impl StatusFollower {
     /// Reads the record as it is, then everything that was committed meanwhile; the statuses answer when it returns.
-    pub fn load(store: &dyn Store, statuses: Arc<Statuses>, roll: Arc<Roll>) -> Result<Self, Rejected> {
+    pub fn load(
+        store: &dyn Store,
+        statuses: Arc<Statuses>,
+        roll: Arc<Roll>,
+        tail: Arc<Tail>,
+    ) -> Result<Self, Rejected> {
         // Rows written after this revision may be read too; their entries come again, which changes nothing.
         let cursor = store.end();
         let txn = Txn::begin(store);
@@ -37,7 +44,7 @@ impl StatusFollower {
         for row in txn.scan_all::<RevokedRow>(&[])? {
             let revision = row.created.unwrap_or_default();
             let RevokedRow { fingerprint, at, reason, .. } = row.value;
-            changes.push(Change::Revoked(fingerprint, Cut { revision, at, reason }));
+            changes.push(Change::Revoked(fingerprint.short(), Cut { revision, at, reason }));
         }
         for row in txn.scan_all::<LockRow>(&[])? {
             let revision = row.created.unwrap_or_default();
@@ -45,7 +52,10 @@ impl StatusFollower {
             changes.push(Change::Locked(Lock { key: LockKey { id, cluster }, at, revision }));
         }
         statuses.apply(changes);
-        let mut follower = Self { statuses, roll, cursor };
+        let began = Revision { number: cursor.number.saturating_sub(REMEMBERED), ..cursor };
+        tail.begin(began);
+        // The last entries once more: a proxy that was away for the restart is told the changes alone.
+        let mut follower = Self { statuses, roll, tail, cursor: began };
         catch_up(store, &mut follower)?;
         follower.statuses.reached(follower.cursor);
         Ok(follower)
@@ -57,7 +67,7 @@ impl StatusFollower {
                 let Issued { serial, fingerprint, issuer, not_after, cut_keys, .. } = issued;
                 self.roll.add(issuer, *serial, Member { fingerprint: *fingerprint, not_after: *not_after });
                 Some(Change::Recorded(Credential {
-                    fingerprint: *fingerprint,
+                    key: fingerprint.short(),
                     issued: revision,
                     not_after: *not_after,
                     cut_keys: cut_keys.clone(),
@@ -67,7 +77,7 @@ impl StatusFollower {
                 Some(Change::CutOff(key.clone(), Cut { revision, at: entry.at, reason: *reason }))
             }
             Event::CertificateRevoked { fingerprint, reason, .. } => {
-                Some(Change::Revoked(*fingerprint, Cut { revision, at: entry.at, reason: *reason }))
+                Some(Change::Revoked(fingerprint.short(), Cut { revision, at: entry.at, reason: *reason }))
             }
             Event::Locked { id, cluster } => {
                 let key = LockKey { id: id.clone(), cluster: cluster.clone() };
@@ -88,7 +98,13 @@ impl StatusFollower {
             | Event::AuthorityCreated { .. }
             | Event::ClusterAdded { .. }
             | Event::CrlIssued { .. }
-            | Event::Refused { .. } => None,
+            | Event::Refused { .. }
+            | Event::ProxyInvited { .. }
+            | Event::ProxyJoined { .. }
+            | Event::ProxyRemoved { .. }
+            | Event::ProxyFollows { .. }
+            | Event::ProxyGone { .. }
+            | Event::ProxyReported { .. } => None,
         }
     }
 }
@@ -109,6 +125,7 @@ impl Follower for StatusFollower {
             self.cursor = *revision;
         }
         let has_cuts = changes.iter().any(|change| matches!(change, Change::CutOff(..) | Change::Revoked(..)));
+        self.tail.push(self.cursor, changes.clone());
         self.statuses.apply(changes);
         // Before it is announced: whoever hears that a revocation is in force finds no older answer ready.
         if has_cuts {
@@ -135,7 +152,7 @@ fn load_certificates(txn: &Txn<'_>, statuses: &Statuses, roll: &Roll) -> Result<
             let issued = row.created.unwrap_or_default();
             let CertificateRow { fingerprint, serial, issuer, not_after, cut_keys, .. } = row.value;
             roll.add(&issuer, serial, Member { fingerprint, not_after });
-            changes.push(Change::Recorded(Credential { fingerprint, issued, not_after, cut_keys }));
+            changes.push(Change::Recorded(Credential { key: fingerprint.short(), issued, not_after, cut_keys }));
         }
         statuses.apply(changes);
     }
@@ -143,3 +160,5 @@ fn load_certificates(txn: &Txn<'_>, statuses: &Statuses, roll: &Roll) -> Result<
 
 /// Certificates read at once: some 5 MiB.
 const PAGE: usize = 5000;
+/// Entries read again at a start, for proxies that were told what came before them.
+const REMEMBERED: u64 = 10_000;

@@ -6,7 +6,7 @@ use crate::ca::look;
 use crate::command::{Query, Rejected};
 use crate::ident::ClusterName;
 use crate::ledger::credentials;
-use crate::ledger::rows::{CertificateRow, LockRow, Recorded};
+use crate::ledger::rows::{CertificateRole, CertificateRow, LockRow, Recorded};
 use crate::store::txn::Txn;
 use crate::world::Moment;
 
@@ -58,7 +58,10 @@ impl Query for Preview {
             rows.dedup_by_key(|row| row.value.fingerprint);
         }
         let hit = self.hits(txn)?;
-        let (hit, spared) = rows.into_iter().map(Recorded::from).partition(|recorded| hit(&recorded.row));
+        let (hit, mut spared): (Vec<_>, Vec<_>) =
+            rows.into_iter().map(Recorded::from).partition(|recorded| hit(&recorded.row));
+        // A proxy may be called like a user.
+        spared.retain(|recorded| matches!(recorded.row.role, CertificateRole::User | CertificateRole::Management));
         let is_locked = txn.peek::<LockRow>(&(id.clone(), None))?.is_some();
         Ok(Affected { known: known(txn, &id)?, hit, spared, is_locked })
     }

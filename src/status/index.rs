@@ -3,28 +3,35 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::places::Places;
 use super::{Change, Credential, Lock, LockKey, Status};
-use crate::ident::Fingerprint;
+use crate::ident::{ClusterName, ShortFingerprint};
 use crate::standing::{Cut, CutKey, Revision, is_cut};
 use crate::world::Timestamp;
-
-/// The first half of a fingerprint: 128 bits are enough to tell recorded certificates apart, and a certificate that
-/// collides with another on purpose would have to be signed by us first.
-type Half = [u8; 16];
 
 /// Credentials, cut-offs, individual revocations and locks.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    credentials: HashMap<Half, Slot>,
+    credentials: Credentials,
     cut_sets: CutSets,
     cuts: HashMap<CutKey, Vec<Cut>>,
-    revoked: HashMap<Half, Cut>,
+    revoked: HashMap<ShortFingerprint, Cut>,
     locks: HashMap<LockKey, Lock>,
 }
 
-#[derive(Debug)]
+/// Credentials in the order in which they came, in blocks that never move, and their places: below 50 octets each.
+#[derive(Debug, Default)]
+struct Credentials {
+    blocks: Vec<Vec<Slot>>,
+    places: Places,
+}
+
+/// In halves and quarters of 64 bits, so that a million of them waste nothing on alignment.
+#[derive(Clone, Debug)]
 struct Slot {
-    issued: Revision,
+    key: ShortFingerprint,
+    era: u32,
+    number: [u32; 2],
     /// Unix seconds; certificates end before 2106.
     not_after: u32,
     cut_set: u32,
@@ -38,13 +45,12 @@ struct CutSets {
 }
 
 impl Index {
-    pub(super) fn status(&self, fingerprint: &Fingerprint, now: Timestamp) -> Status {
-        let half = half(fingerprint);
-        let Some(slot) = self.credentials.get(&half) else {
+    pub(super) fn status(&self, key: &ShortFingerprint, now: Timestamp) -> Status {
+        let Some(slot) = self.credentials.find(key) else {
             return Status::Unknown;
         };
         let cut_keys = self.cut_sets.set(slot.cut_set);
-        if let Some(cut) = self.first_cut(&half, slot.issued, cut_keys) {
+        if let Some(cut) = self.first_cut(key, slot.issued(), cut_keys) {
             return Status::Revoked(cut.clone());
         }
         let not_after = slot.not_after();
@@ -57,12 +63,8 @@ impl Index {
         }
     }
 
-    pub(super) fn not_after(&self, fingerprint: &Fingerprint) -> Option<Timestamp> {
-        self.credentials.get(&half(fingerprint)).map(Slot::not_after)
-    }
-
     pub(super) fn count(&self) -> usize {
-        self.credentials.len()
+        self.credentials.count()
     }
 
     pub(super) fn apply(&mut self, change: Change) {
@@ -74,8 +76,8 @@ impl Index {
                     cuts.insert(place, cut);
                 }
             }
-            Change::Revoked(fingerprint, cut) => {
-                self.revoked.entry(half(&fingerprint)).or_insert(cut);
+            Change::Revoked(key, cut) => {
+                self.revoked.entry(key).or_insert(cut);
             }
             Change::Locked(lock) => {
                 self.locks.insert(lock.key.clone(), lock);
@@ -87,23 +89,131 @@ impl Index {
     }
 
     fn record(&mut self, credential: Credential) {
-        let cut_set = self.cut_sets.place(credential.cut_keys);
-        let not_after = u32::try_from(credential.not_after.unix_seconds()).unwrap_or(u32::MAX);
-        let slot = Slot { issued: credential.issued, not_after, cut_set };
-        self.credentials.entry(half(&credential.fingerprint)).or_insert(slot);
+        if self.credentials.find(&credential.key).is_some() {
+            return;
+        }
+        let Revision { era, number } = credential.issued;
+        let low = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+        self.credentials.add(Slot {
+            key: credential.key,
+            era,
+            number: [low(number >> 32), low(number)],
+            not_after: u32::try_from(credential.not_after.unix_seconds()).unwrap_or(u32::MAX),
+            cut_set: self.cut_sets.place(credential.cut_keys),
+        });
     }
 
     /// The earliest fact that kills the credential: it gives date and reason.
-    fn first_cut(&self, half: &Half, issued: Revision, cut_keys: &[CutKey]) -> Option<&Cut> {
+    fn first_cut(&self, key: &ShortFingerprint, issued: Revision, cut_keys: &[CutKey]) -> Option<&Cut> {
         let by_key = cut_keys.iter().filter_map(|key| {
             let cuts = self.cuts.get(key)?;
             cuts.iter().find(|cut| is_cut(key, issued, cut.revision))
         });
-        by_key.chain(self.revoked.get(half)).min_by_key(|cut| cut.revision)
+        by_key.chain(self.revoked.get(key)).min_by_key(|cut| cut.revision)
+    }
+
+    /// The credentials from a place on, at most so many places further, and the place after them; of one cluster, where
+    /// one is named, and those that end after `now` only.
+    pub(super) fn page(
+        &self,
+        from: usize,
+        places: usize,
+        cluster: Option<&ClusterName>,
+        now: Timestamp,
+    ) -> (Vec<Credential>, Option<usize>) {
+        let mut page = Vec::new();
+        let until = from.saturating_add(places);
+        for place in from..until {
+            let Some(slot) = self.credentials.slot(place) else { return (page, None) };
+            let cut_keys = self.cut_sets.set(slot.cut_set);
+            if slot.not_after() >= now.whole_seconds() && cluster.is_none_or(|cluster| is_of(cut_keys, cluster)) {
+                let (issued, not_after) = (slot.issued(), slot.not_after());
+                page.push(Credential { key: slot.key, issued, not_after, cut_keys: cut_keys.to_vec() });
+            }
+        }
+        (page, Some(until))
+    }
+
+    /// Every cut-off, revocation and lock.
+    pub(super) fn facts(&self) -> Vec<Change> {
+        let cuts = self.cuts.iter().flat_map(|(key, cuts)| cuts.iter().map(|cut| (key.clone(), cut.clone())));
+        let mut facts: Vec<Change> = cuts.map(|(key, cut)| Change::CutOff(key, cut)).collect();
+        facts.extend(self.revoked.iter().map(|(key, cut)| Change::Revoked(*key, cut.clone())));
+        facts.extend(self.locks.values().cloned().map(Change::Locked));
+        facts
+    }
+
+    /// Takes over what an older index knows and this one, which is at `revision`, must not forget: what is dead stays
+    /// dead, and what was looked up ahead of the revision stays known. Its locks are history.
+    pub(super) fn inherit(&mut self, older: Self, revision: Revision) {
+        for fact in older.facts() {
+            match fact {
+                Change::CutOff(..) | Change::Revoked(..) => self.apply(fact),
+                Change::Recorded(_) | Change::Locked(_) | Change::Unlocked(_) => {}
+            }
+        }
+        for slot in older.credentials.blocks.iter().flatten().filter(|slot| slot.issued() > revision) {
+            self.record(Credential {
+                key: slot.key,
+                issued: slot.issued(),
+                not_after: slot.not_after(),
+                cut_keys: older.cut_sets.set(slot.cut_set).to_vec(),
+            });
+        }
+    }
+}
+
+/// Whether cut keys are those of a credential on a cluster.
+pub(super) fn is_of(cut_keys: &[CutKey], cluster: &ClusterName) -> bool {
+    cut_keys.iter().any(|key| matches!(key, CutKey::IdentityOnCluster(_, on) if on == cluster))
+}
+
+impl Credentials {
+    fn slot(&self, place: usize) -> Option<&Slot> {
+        self.blocks.get(place / BLOCK)?.get(place % BLOCK)
+    }
+
+    fn find(&self, key: &ShortFingerprint) -> Option<&Slot> {
+        let place = self.places.find(key, |place| Some(self.slot(usize::try_from(place).ok()?)?.key))?;
+        self.slot(usize::try_from(place).ok()?)
+    }
+
+    fn count(&self) -> usize {
+        match self.blocks.split_last() {
+            Some((last, full)) => full.len() * BLOCK + last.len(),
+            None => 0,
+        }
+    }
+
+    fn add(&mut self, slot: Slot) {
+        // Beyond four thousand million it is not found, and so refused.
+        let Ok(place) = u32::try_from(self.count()) else { return };
+        let key = slot.key;
+        match self.blocks.last_mut() {
+            Some(block) if block.len() < BLOCK => block.push(slot),
+            _ => {
+                // The first block grows as it must; a proxy of ten people keeps no room for thousands.
+                let room = if self.blocks.is_empty() { 0 } else { BLOCK };
+                let mut block = Vec::with_capacity(room);
+                block.push(slot);
+                self.blocks.push(block);
+            }
+        }
+        let Self { blocks, places } = self;
+        let key_at = |place: u32| {
+            let place = usize::try_from(place).ok()?;
+            Some(blocks.get(place / BLOCK)?.get(place % BLOCK)?.key)
+        };
+        places.insert(&key, place, key_at);
     }
 }
 
 impl Slot {
+    fn issued(&self) -> Revision {
+        let [high, low] = self.number;
+        Revision { era: self.era, number: u64::from(high) << 32 | u64::from(low) }
+    }
+
     fn not_after(&self) -> Timestamp {
         Timestamp::from_unix_seconds(i64::from(self.not_after))
     }
@@ -127,11 +237,8 @@ impl CutSets {
     }
 }
 
-fn half(fingerprint: &Fingerprint) -> Half {
-    let mut half = [0; 16];
-    half.copy_from_slice(fingerprint.octets().split_at(16).0);
-    half
-}
+/// Credentials in a block.
+const BLOCK: usize = 65_536;
 
 #[cfg(test)]
 mod tests {
@@ -148,8 +255,8 @@ mod tests {
         Cut { revision: revision(number), at: NOW, reason: Reason::Unspecified }
     }
 
-    fn fingerprint(n: u8) -> Fingerprint {
-        Fingerprint::from_octets([n; 32])
+    fn fingerprint(n: u8) -> ShortFingerprint {
+        ShortFingerprint([n; 16])
     }
 
     fn of(id: &str) -> CutKey {
@@ -159,7 +266,7 @@ mod tests {
     fn index_with(n: u8, issued: u64, keys: &[CutKey]) -> Index {
         let mut index = Index::default();
         index.apply(Change::Recorded(Credential {
-            fingerprint: fingerprint(n),
+            key: fingerprint(n),
             issued: revision(issued),
             not_after: NOW,
             cut_keys: keys.to_vec(),

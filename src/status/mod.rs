@@ -1,23 +1,32 @@
 //! What a proxy needs to know of every credential, and nothing of the store it comes from.
 //!
 //! [`Statuses`] is the one read-only answer for a credential: the first that applies of unknown, revoked, expired,
-//! locked and good; it also tells when answers change. Whoever feeds it (the authority's follower, later a proxy's
-//! mirror) applies [`Change`]s in the order of their revisions and then says how far it has come.
+//! locked and good; it also tells when answers change. Whoever feeds it (the authority's follower, or a proxy's end of
+//! the feed) applies [`Change`]s in the order of their revisions and then says how far it has come. Answers that come
+//! from elsewhere are used only while [`freshness::Freshness`] says so.
 //!
-//! Read `index` for how an answer is found.
+//! Read `index` for how an answer is found, `freshness` for how long it holds, `frames` for what authority and proxy
+//! say to each other, `joining` for how a proxy gets its certificates, `mirror` for what a proxy keeps of it on disk.
 
 mod index;
+mod places;
+pub mod freshness;
+pub mod frames;
+pub mod joining;
+pub mod mirror;
 
 use std::fmt;
-use std::sync::{Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::ident::{AnyId, ClusterName, Fingerprint};
+use crate::ident::{AnyId, ClusterName, Fingerprint, ShortFingerprint};
 use crate::standing::{Cut, CutKey, Revision};
 use crate::world::Timestamp;
 
+use freshness::{Age, Freshness};
 use index::Index;
 
 /// The standing of a credential at one moment.
@@ -46,7 +55,7 @@ impl Status {
 }
 
 /// A lock in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lock {
     /// What is locked.
     pub key: LockKey,
@@ -57,7 +66,7 @@ pub struct Lock {
 }
 
 /// What a lock covers: an identity (an agency with its members), everywhere or on one cluster.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LockKey {
     /// The identity's ID.
     pub id: AnyId,
@@ -79,10 +88,10 @@ impl LockKey {
 }
 
 /// What is remembered of a credential.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credential {
-    /// The SHA-256 of the certificate.
-    pub fingerprint: Fingerprint,
+    /// The first half of the SHA-256 of the certificate.
+    pub key: ShortFingerprint,
     /// The revision that recorded it.
     pub issued: Revision,
     /// The last moment of its validity.
@@ -92,14 +101,14 @@ pub struct Credential {
 }
 
 /// A fact that changes answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
     /// A credential is on the record.
     Recorded(Credential),
     /// Everything that carries the key and was recorded before is dead.
     CutOff(CutKey, Cut),
     /// One credential is dead.
-    Revoked(Fingerprint, Cut),
+    Revoked(ShortFingerprint, Cut),
     /// Everything the lock covers is stopped.
     Locked(Lock),
     /// It may go on.
@@ -117,6 +126,8 @@ pub struct Statuses {
     progress: watch::Sender<Progress>,
     moving: Mutex<()>,
     moved: Condvar,
+    /// None where the answers are the authority's own.
+    freshness: Option<Arc<Freshness>>,
 }
 
 /// How far the answers have come.
@@ -137,28 +148,74 @@ impl Statuses {
             progress: watch::Sender::new(stopped),
             moving: Mutex::default(),
             moved: Condvar::new(),
+            freshness: None,
         }
+    }
+
+    /// The same for answers that come from elsewhere, which are used only while they are fresh.
+    pub fn bounded(freshness: Arc<Freshness>) -> Self {
+        Self { freshness: Some(freshness), ..Self::empty() }
     }
 
     /// The status of a credential at `now`.
     pub fn status(&self, fingerprint: &Fingerprint, now: Timestamp) -> Result<Status, Stale> {
+        self.check_usable()?;
+        Ok(self.read().status(&fingerprint.short(), now))
+    }
+
+    /// Whether answers may be used at this moment: the clock check before whatever is passed on.
+    pub fn check_usable(&self) -> Result<(), Stale> {
         if let Progress::Stopped(stale) = &*self.progress.borrow() {
             return Err(stale.clone());
         }
-        Ok(self.read().status(fingerprint, now))
+        self.freshness.as_ref().map_or(Ok(()), |freshness| freshness.check())
     }
 
-    /// The last moment of a recorded credential's validity.
-    pub fn not_after(&self, fingerprint: &Fingerprint) -> Option<Timestamp> {
-        self.read().not_after(fingerprint)
+    /// How old the answers are; the authority's own are always fresh.
+    pub fn age(&self) -> Age {
+        self.freshness.as_ref().map_or(Age::Fresh, |freshness| freshness.age())
     }
 
-    /// The revision that every answer reflects, if they are kept up.
+    /// The revision that every answer reflects, if they are kept up and fresh.
     pub fn revision(&self) -> Result<Revision, Stale> {
+        self.check_usable()?;
+        self.reached_revision()
+    }
+
+    /// The revision that every answer reflects, whatever their age.
+    pub fn reached_revision(&self) -> Result<Revision, Stale> {
         match &*self.progress.borrow() {
             Progress::Reached(revision) => Ok(*revision),
             Progress::Stopped(stale) => Err(stale.clone()),
         }
+    }
+
+    /// Some of the credentials that end after `now`, of one cluster where one is named: what stands in the next
+    /// `places` places from `from` on, and where to go on. Credentials only ever come to the end, so whoever reads from
+    /// 0 to the end sees every one that was there at the beginning.
+    pub fn page(
+        &self,
+        from: usize,
+        places: usize,
+        cluster: Option<&ClusterName>,
+        now: Timestamp,
+    ) -> (Vec<Credential>, Option<usize>) {
+        self.read().page(from, places, cluster, now)
+    }
+
+    /// Every cut-off, revocation and lock.
+    pub fn facts(&self) -> Vec<Change> {
+        self.read().facts()
+    }
+
+    /// Puts a snapshot in the place of everything, and announces its revision. What was dead stays dead.
+    pub fn replace(&self, snapshot: Snapshot, revision: Revision) {
+        {
+            let mut index = self.write();
+            let older = std::mem::replace(&mut *index, snapshot.0);
+            index.inherit(older, revision);
+        }
+        self.reached(revision);
     }
 
     /// Wakes whoever must act when answers change.
@@ -192,9 +249,9 @@ impl Statuses {
     /// Blocks until everything up to `revision` is in the answers.
     pub fn wait_for(&self, revision: Revision, timeout: Duration) -> Result<(), Stale> {
         let waiting = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_behind = |_: &mut ()| self.revision().is_ok_and(|reached| reached < revision);
+        let is_behind = |_: &mut ()| self.reached_revision().is_ok_and(|reached| reached < revision);
         drop(self.moved.wait_timeout_while(waiting, timeout, is_behind));
-        match self.revision()? {
+        match self.reached_revision()? {
             reached if reached >= revision => Ok(()),
             reached => Err(Stale(format!("they reflect {reached} and have not come to {revision}"))),
         }
@@ -213,6 +270,25 @@ impl Statuses {
 
     fn write(&self) -> RwLockWriteGuard<'_, Index> {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Answers that are being gathered, to replace others at once.
+#[derive(Debug, Default)]
+pub struct Snapshot(Index);
+
+impl Snapshot {
+    /// Takes changes in.
+    pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>) {
+        changes.into_iter().for_each(|change| self.0.apply(change));
+    }
+}
+
+/// Whether a change concerns a proxy of this cluster: its own credentials, and whatever is dead or locked anywhere.
+pub fn concerns(change: &Change, cluster: &ClusterName) -> bool {
+    match change {
+        Change::Recorded(credential) => index::is_of(&credential.cut_keys, cluster),
+        Change::CutOff(..) | Change::Revoked(..) | Change::Locked(_) | Change::Unlocked(_) => true,
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{RESIDENT_END, StoreError, Versioned};
-use crate::ident::{AnyId, ClusterName, Fingerprint, GroupName, IdentityId, IssuerName, Serial};
+use crate::ident::{AnyId, ClusterName, Fingerprint, GroupName, IdentityId, IssuerName, ProxyName, Serial};
 use crate::standing::{CutKey, Revision};
 
 /// The first octet of a key. Numbers are final: they are on disk.
@@ -23,6 +23,8 @@ pub enum Table {
     Lock = 0x04,
     /// Identities that were deleted.
     Deleted = 0x05,
+    /// Processes of proxies that may still serve on what they know: a revocation waits for each.
+    ProxyInstance = 0x06,
     /// Users and agencies.
     Identity = 0x40,
     /// Who is in which group.
@@ -57,6 +59,10 @@ pub enum Table {
     Crl = 0x62,
     /// What was fixed when the store was initialised.
     Installation = 0x63,
+    /// Proxies.
+    Proxy = 0x64,
+    /// Tokens with which a proxy may join, by the SHA-256 of their secret.
+    JoinToken = 0x65,
     /// Answers kept for repeated requests.
     Idempotency = 0x70,
 }
@@ -102,7 +108,7 @@ macro_rules! text_part {
     )*};
 }
 
-text_part!(IdentityId, AnyId, GroupName, ClusterName, IssuerName, String);
+text_part!(IdentityId, AnyId, GroupName, ClusterName, IssuerName, ProxyName, String);
 
 impl KeyPart for Serial {
     fn bytes(&self) -> Cow<'_, [u8]> {

@@ -358,7 +358,8 @@ fn names(groups: &[&str]) -> Vec<GroupName> {
 
 fn follow(store: &dyn Store) -> (Arc<Statuses>, StatusFollower) {
     let statuses = Arc::new(Statuses::empty());
-    let follower = StatusFollower::load(store, Arc::clone(&statuses), Arc::new(Roll::default())).unwrap();
+    let follower =
+        StatusFollower::load(store, Arc::clone(&statuses), Arc::new(Roll::default()), Arc::default()).unwrap();
     (statuses, follower)
 }
 

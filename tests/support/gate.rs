@@ -85,7 +85,7 @@ impl Gate {
         let leaf = self.users.client(id, not_after);
         let issued = self.next();
         self.tell([Change::Recorded(Recorded {
-            fingerprint: Fingerprint::of(&leaf.chain[0]),
+            key: Fingerprint::of(&leaf.chain[0]).short(),
             issued,
             not_after,
             cut_keys: vec![CutKey::Identity(id.parse().unwrap())],

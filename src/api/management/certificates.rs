@@ -97,7 +97,7 @@ fn purpose(request: &wire::IssueRequest, actor: &Actor) -> Result<Purpose, Rejec
 pub(super) fn own_cluster(actor: &Actor) -> Option<crate::ident::ClusterName> {
     match actor {
         Actor::Holder(Holder { realm: Realm::Cluster(cluster), .. }) => Some(cluster.clone()),
-        Actor::Holder(_) | Actor::Recovery | Actor::System(_) => None,
+        Actor::Holder(_) | Actor::Recovery | Actor::System(_) | Actor::Proxy(_) | Actor::Joiner { .. } => None,
     }
 }
 

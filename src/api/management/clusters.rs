@@ -13,6 +13,7 @@ use crate::ca::clusters::{self, NewCluster};
 use crate::ca::look::{ClusterView, ListClusters, ShowCluster};
 use crate::command::{Code, Rejected};
 use crate::ident::{Fingerprint, IssuerName};
+use crate::standing::Revision;
 use crate::x509::pem::{self, Label};
 
 /// `GET /v1/clusters`.
@@ -97,13 +98,19 @@ fn body(api: &Api, view: &ClusterView) -> wire::Cluster {
         certificate_pem: pem::write(Label::Certificate, &row.der),
         crl: Some(api.authorities.places.crl(&row.name)),
     };
-    let proxies = api.proxies.all().into_iter();
+    let name = &view.cluster.name;
+    let embedded = api.proxies.all().into_iter().filter(|proxy| proxy.cluster == *name).map(|proxy| proxy.name);
+    let connected = api.feed.states(Revision::default()).into_iter();
+    let connected = connected.filter(|state| state.is_connected && state.row.cluster == *name);
+    let mut proxies: Vec<String> = embedded.chain(connected.map(|state| state.row.proxy.to_string())).collect();
+    proxies.sort_unstable();
+    proxies.dedup();
     wire::Cluster {
         name: view.cluster.name.to_string(),
         server: view.cluster.server.clone(),
         names: view.cluster.names.clone(),
         issuers: view.authorities.iter().map(issuer).collect(),
         shared_ca: view.cluster.shared_ca,
-        proxies: proxies.filter(|proxy| proxy.cluster == view.cluster.name).map(|proxy| proxy.name).collect(),
+        proxies,
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod clusters;
+pub mod enforcement;
 pub mod groups;
 pub mod identities;
 pub mod revocations;

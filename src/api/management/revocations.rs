@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::certificates::{own_cluster, recorded_body};
+use super::enforcement;
 use crate::access::{Actor, Part};
+use crate::api::Api;
 use crate::api::routes::{Call, Reply};
 use crate::api::wire;
-use crate::api::{Api, Follower};
 use crate::command::{Code, Rejected};
 use crate::ident::{AnyId, ClusterName};
 use crate::journal::IdentityKind;
 use crate::ledger::credentials::Reference;
 use crate::ledger::cuts::Why;
 use crate::ledger::rows::Recorded;
-use crate::proxy::{Enforced, NotEnforced};
 use crate::revocation::preview::{Affected, Preview};
 use crate::revocation::wish::{Known, Lock, Revoke, Target, Unlock};
 use crate::standing::Revision;
@@ -38,7 +38,12 @@ pub async fn revoke(api: Arc<Api>, call: Arc<Call>) -> Result<Reply, Rejected> {
         let (api, call, asked) = (Arc::clone(&api), Arc::clone(&call), Arc::clone(&asked));
         blocking(move || commit(&api, &call, &asked)).await?
     };
-    let proxies = if asked.request.no_wait { Vec::new() } else { enforce(&api, &asked, committed.revision).await };
+    let proxies = if asked.request.no_wait {
+        Vec::new()
+    } else {
+        let patience = asked.request.wait_ms.map(Duration::from_millis);
+        enforcement::wait(&api, committed.revision, patience).await
+    };
     blocking(move || tell(&api, &asked, &committed, proxies)).await
 }
 
@@ -95,43 +100,6 @@ fn commit(api: &Api, call: &Call, asked: &Asked) -> Result<Committed, Rejected> 
     };
     let done = api.run(call, &command)?;
     Ok(Committed { revision: done.revision, known: done.outcome.known })
-}
-
-/// Waits for every proxy at once.
-async fn enforce(api: &Api, asked: &Asked, revision: Revision) -> Vec<wire::ProxyEnforcement> {
-    let patience = asked.request.wait_ms.map_or(PATIENCE, Duration::from_millis).min(LONGEST_WAIT);
-    let mut waiting = tokio::task::JoinSet::new();
-    for Follower { name, proxy, .. } in api.proxies.all() {
-        waiting.spawn(async move {
-            let enforced = proxy.enforced(revision, patience).await;
-            enforcement(name, enforced, patience)
-        });
-    }
-    let mut proxies = waiting.join_all().await;
-    proxies.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    proxies
-}
-
-fn enforcement(name: String, enforced: Result<Enforced, NotEnforced>, patience: Duration) -> wire::ProxyEnforcement {
-    let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    match enforced {
-        Ok(Enforced { closed, after }) => wire::ProxyEnforcement {
-            name,
-            state: "confirmed".to_owned(),
-            after_ms: milliseconds(after),
-            closed,
-            reason: None,
-            bound_ms: None,
-        },
-        Err(not_enforced) => wire::ProxyEnforcement {
-            name,
-            state: "unconfirmed".to_owned(),
-            after_ms: milliseconds(patience),
-            closed: 0,
-            reason: Some(not_enforced.to_string()),
-            bound_ms: None,
-        },
-    }
 }
 
 /// Counts what this very revocation ended.
@@ -275,12 +243,6 @@ pub(in crate::api) async fn blocking<T: Send + 'static>(
         Err(error) => Err(Rejected::new(Code::Internal, format!("a handler failed: {error}"))),
     }
 }
-
-/// How long a revocation waits for proxies in this process when nothing is said.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The longest it can be made to wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// Certificates shown in a preview.
 const SAMPLE: usize = 20;

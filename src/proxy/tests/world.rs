@@ -164,7 +164,7 @@ impl World {
     pub(super) fn record(&self, leaf: &Leaf, id: &str, not_after: Timestamp) {
         let issued = self.next();
         self.tell([Change::Recorded(Recorded {
-            fingerprint: Fingerprint::of(&leaf.chain[0]),
+            key: Fingerprint::of(&leaf.chain[0]).short(),
             issued,
             not_after,
             cut_keys: vec![CutKey::Identity(id.parse().unwrap())],

@@ -1,0 +1,313 @@
+//! The feed of one proxy: frames up and down one HTTP/2 stream.
+//!
+//! Whoever follows is on the record before it is told anything, so that every revocation waits for it. A history that
+//! is not ours, or one from our own future, ends the conversation and is shouted about: one of the two sides was
+//! restored, cloned or replaced.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body, Frame, Incoming};
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::access::{Actor, ProxyHolder};
+use crate::api::Api;
+use crate::api::management::revocations::blocking;
+use crate::ca::proxies::instances::{Follow, Report};
+use crate::ca::proxies::look::ClusterAuthorities;
+use crate::command::{Code, Rejected};
+use crate::publish::feed::SnapshotPlace;
+use crate::standing::Revision;
+use crate::status::concerns;
+use crate::status::frames::{self, AuthorityHello, Changes, Cursor, Decoder, Down, ProxyHello, Up, VERSION};
+
+/// `POST /v1/feed`: the answer's body goes on until either side leaves.
+pub async fn follow(api: Arc<Api>, actor: Actor, request: Request<Incoming>) -> Result<Response<Frames>, Rejected> {
+    let Actor::Proxy(holder) = actor else {
+        return Err(Rejected::new(Code::Forbidden, "only a proxy follows the feed, with its own certificate"));
+    };
+    let mut up = Upstream { body: request.into_body(), decoder: Decoder::default() };
+    let hello = match timeout(HELLO_TIME, up.next()).await {
+        Ok(Ok(Some(Up::Hello(hello)))) => hello,
+        Ok(Err(error)) => return Err(Rejected::invalid(error)),
+        _ => return Err(Rejected::invalid("wanted a hello as the first frame of the feed")),
+    };
+    check(&api, &holder, &hello)?;
+    let row = {
+        let (api, holder, hello) = (Arc::clone(&api), holder.clone(), hello.clone());
+        blocking(move || Ok(api.engine.run(&Actor::Proxy(holder), &Follow(hello))?.outcome)).await?
+    };
+    let (sender, receiver) = mpsc::channel(FRAMES_WAITING);
+    let connection = api.feed.connect(row);
+    let instance = hello.instance;
+    tracing::info!(proxy = %holder.name, instance = hex::encode(instance), "a proxy follows");
+    let mut session = Session {
+        api: Arc::clone(&api),
+        down: Downstream(sender),
+        holder: holder.clone(),
+        instance,
+        connection,
+        sent: Revision::default(),
+        owed: Revision::default(),
+        authorities: Vec::new(),
+    };
+    tokio::spawn(async move {
+        let ended = session.run(up, hello.cursor).await;
+        api.feed.disconnect(instance, connection);
+        let why = ended.err().unwrap_or_else(|| "it left".to_owned());
+        tracing::info!(proxy = %holder.name, instance = hex::encode(instance), why, "a proxy follows no more");
+    });
+    let mut response = Response::new(Frames(receiver));
+    *response.status_mut() = StatusCode::OK;
+    let kind = header::HeaderValue::from_static("application/vnd.portcullis.feed");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Ok(response)
+}
+
+/// Whether the proxy's history can be gone on with.
+fn check(api: &Api, holder: &ProxyHolder, hello: &ProxyHello) -> Result<(), Rejected> {
+    if hello.version < VERSION.saturating_sub(1).max(1) {
+        return Err(Rejected::invalid(format!(
+            "wanted version {VERSION} of the feed or the one before it, found {}: upgrade the proxy",
+            hello.version
+        )));
+    }
+    if hello.cluster != holder.cluster {
+        return Err(Rejected::invalid(format!(
+            "{} is a proxy of {}, and its configuration says {}: change cluster.name, or join again",
+            holder.name, holder.cluster, hello.cluster
+        )));
+    }
+    let Some(Cursor { timeline, revision }) = hello.cursor else { return Ok(()) };
+    let store = api.engine.store();
+    let (end, ours) = (store.end(), store.timeline().0);
+    let is_foreign = revision.era == end.era && timeline != ours;
+    if is_foreign || revision > end {
+        let proxy = &holder.name;
+        tracing::error!(%proxy, %revision, %end, is_foreign, "a proxy knows of a history that is not ours");
+        let what = if is_foreign { "another history of the same era" } else { "revisions that are not here" };
+        return Err(Rejected::new(
+            Code::Conflict,
+            format!(
+                "{proxy} has followed {what} (it is at {revision}, this authority at {end}): one of two clones, or a \
+                 store that was put back without `portcullis store restore`"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// A proxy that is being told.
+struct Session {
+    api: Arc<Api>,
+    down: Downstream,
+    holder: ProxyHolder,
+    instance: [u8; 16],
+    connection: u64,
+    /// Everything up to it was said.
+    sent: Revision,
+    /// A pong has said it, so that changes through it must follow.
+    owed: Revision,
+    authorities: Vec<Vec<u8>>,
+}
+
+impl Session {
+    async fn run(&mut self, mut up: Upstream, cursor: Option<Cursor>) -> Result<(), String> {
+        let api = Arc::clone(&self.api);
+        let (mut progress, mut recalled) = (api.statuses.subscribe(), api.feed.recalled());
+        let timeline = api.engine.store().timeline().0;
+        let hello = AuthorityHello { version: VERSION, timeline, revision: api.engine.store().end() };
+        self.down.send(&Down::Hello(hello)).await?;
+        self.authorities = self.read_authorities().await?;
+        match cursor.filter(|cursor| cursor.timeline == timeline && api.feed.tail.after(cursor.revision).is_some()) {
+            Some(cursor) => {
+                self.sent = cursor.revision;
+                let authorities = Some(self.authorities.clone());
+                let changes = Changes { revision: self.sent, authorities, changes: Vec::new() };
+                self.down.send(&Down::Changes(changes)).await?;
+            }
+            None => self.send_snapshot().await?,
+        }
+        loop {
+            self.send_changes().await?;
+            tokio::select! {
+                frame = up.next() => match frame? {
+                    Some(frame) => self.take(frame).await?,
+                    None => return Ok(()),
+                },
+                changed = progress.changed() => changed.map_err(|_| "the authority is stopping")?,
+                _ = recalled.changed() => {
+                    if api.feed.is_closed() {
+                        return Err("the authority is stopping".to_owned());
+                    }
+                    self.look_again().await?;
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, frame: Up) -> Result<(), String> {
+        match frame {
+            Up::Hello(_) => return Err("it said hello twice".to_owned()),
+            Up::Ping { nonce } => {
+                let store = self.api.engine.store();
+                let durable = self.api.feed.ping(self.instance, self.connection, || store.end());
+                let revision = durable.ok_or("another connection of the same process took its place")?;
+                self.owed = self.owed.max(revision);
+                self.down.send(&Down::Pong { nonce, revision }).await?;
+            }
+            Up::Confirm(confirm) => self.api.feed.confirm(self.instance, &confirm),
+            Up::Report(incidents) => {
+                let (api, holder) = (Arc::clone(&self.api), self.holder.clone());
+                let report = Report { cluster: holder.cluster.clone(), incidents };
+                let reported = blocking(move || api.engine.run(&Actor::Proxy(holder), &report).map(drop)).await;
+                reported.map_err(|rejected| rejected.detail)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what has happened; nothing where nothing concerns the proxy and nothing is owed.
+    async fn send_changes(&mut self) -> Result<(), String> {
+        let Ok(reached) = self.api.statuses.reached_revision() else { return Ok(()) };
+        if reached <= self.sent {
+            return Ok(());
+        }
+        let Some(batches) = self.api.feed.tail.after(self.sent) else {
+            // So far behind that a snapshot is shorter.
+            return self.send_snapshot().await;
+        };
+        let revision = batches.last().map_or(self.sent, |batch| batch.revision);
+        let changes = batches.iter().flat_map(|batch| batch.changes.iter());
+        let changes: Vec<_> = changes.filter(|change| concerns(change, &self.holder.cluster)).cloned().collect();
+        if changes.is_empty() && self.owed <= self.sent {
+            return Ok(());
+        }
+        for part in split(changes) {
+            let is_last = part.is_last;
+            let revision = if is_last { revision } else { self.sent };
+            let changes = Changes { revision, authorities: None, changes: part.changes };
+            self.down.send(&Down::Changes(changes)).await?;
+        }
+        self.sent = revision;
+        Ok(())
+    }
+
+    async fn send_snapshot(&mut self) -> Result<(), String> {
+        let revision = self.api.statuses.reached_revision().map_err(|stale| stale.to_string())?;
+        let mut place = SnapshotPlace::beginning(revision, self.authorities.clone());
+        loop {
+            let now = self.api.engine.world().clock.now();
+            let Some(page) = self.api.feed.snapshot(&self.holder.cluster, now, &mut place) else { break };
+            self.down.send(&Down::Snapshot(page)).await?;
+        }
+        self.sent = revision;
+        Ok(())
+    }
+
+    /// Whether it may go on, and under which authorities.
+    async fn look_again(&mut self) -> Result<(), String> {
+        let authorities = match self.read_authorities().await {
+            Ok(authorities) => authorities,
+            Err(why) => {
+                self.down.send(&Down::Refused(why.clone())).await?;
+                return Err(why);
+            }
+        };
+        if authorities != self.authorities {
+            self.authorities = authorities.clone();
+            let changes = Changes { revision: self.sent, authorities: Some(authorities), changes: Vec::new() };
+            self.down.send(&Down::Changes(changes)).await?;
+        }
+        Ok(())
+    }
+
+    async fn read_authorities(&self) -> Result<Vec<Vec<u8>>, String> {
+        let (api, holder) = (Arc::clone(&self.api), self.holder.clone());
+        let query = ClusterAuthorities(holder.cluster.clone());
+        let found = blocking(move || Ok(api.engine.ask(&Actor::Proxy(holder), &query)?.outcome)).await;
+        found.map_err(|rejected| rejected.detail)
+    }
+}
+
+struct Part {
+    changes: Vec<crate::status::Change>,
+    is_last: bool,
+}
+
+/// Parts that each fit a frame; at least one.
+fn split(mut changes: Vec<crate::status::Change>) -> Vec<Part> {
+    let mut parts = Vec::new();
+    while changes.len() > CHANGES_IN_A_FRAME {
+        let rest = changes.split_off(CHANGES_IN_A_FRAME);
+        parts.push(Part { changes: std::mem::replace(&mut changes, rest), is_last: false });
+    }
+    parts.push(Part { changes, is_last: true });
+    parts
+}
+
+struct Upstream {
+    body: Incoming,
+    decoder: Decoder,
+}
+
+impl Upstream {
+    /// The next frame; none when the proxy has left.
+    async fn next(&mut self) -> Result<Option<Up>, String> {
+        loop {
+            if let Some(frame) = self.decoder.next().map_err(|error| error.to_string())? {
+                return Ok(Some(frame));
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(error.to_string()),
+                Some(Ok(frame)) => {
+                    if let Ok(octets) = frame.into_data() {
+                        self.decoder.push(&octets);
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Downstream(mpsc::Sender<Bytes>);
+
+impl Downstream {
+    /// Hands a frame over; a proxy that takes nothing for too long is left.
+    async fn send<T: Serialize + Sync>(&self, frame: &T) -> Result<(), String> {
+        let octets = frames::encode(frame).map_err(|error| error.to_string())?;
+        match timeout(SEND_TIME, self.0.send(octets.into())).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err("it left".to_owned()),
+            Err(_) => Err(format!("it took nothing for {} s", SEND_TIME.as_secs())),
+        }
+    }
+}
+
+/// The frames that go down, as the body of an answer.
+#[derive(Debug)]
+pub struct Frames(mpsc::Receiver<Bytes>);
+
+impl Body for Frames {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0.poll_recv(cx).map(|octets| octets.map(|octets| Ok(Frame::data(octets))))
+    }
+}
+
+const HELLO_TIME: Duration = Duration::from_secs(10);
+const SEND_TIME: Duration = Duration::from_secs(10);
+/// Frames that wait for the network.
+const FRAMES_WAITING: usize = 8;
+/// Some 200 octets each.
+const CHANGES_IN_A_FRAME: usize = 10_000;

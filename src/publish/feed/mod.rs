@@ -1,0 +1,230 @@
+//! The authority's end of the feed: what proxies are told, and what they have confirmed.
+//!
+//! The follower that keeps the answers also keeps a [`tail::Tail`] of the last changes, from which any number of
+//! sessions read; whoever is further behind gets a snapshot. [`Feed`] remembers of each process of a proxy how far it
+//! enforces and when it was last told what, and so can say of a revocation whether that process *confirmed* it, is
+//! *fenced* by time, or neither.
+//!
+//! Nothing here does any input or output: `api` carries the frames.
+//!
+//! Read `instance` for the arithmetic of a fence, then `tail`.
+
+pub mod instance;
+pub mod tail;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::ca::proxies::rows::InstanceRow;
+use crate::ident::ClusterName;
+use crate::standing::Revision;
+use crate::status::frames::{Confirm, SnapshotPage};
+use crate::status::{Statuses, concerns};
+use crate::world::{Ticks, Timestamp};
+
+use instance::{Enforcement, Instance};
+use tail::Tail;
+
+/// What proxies are told and what they have confirmed.
+#[derive(Debug)]
+pub struct Feed {
+    /// The last changes.
+    pub tail: Arc<Tail>,
+    statuses: Arc<Statuses>,
+    ticks: Arc<dyn Ticks>,
+    instances: Mutex<BTreeMap<[u8; 16], Instance>>,
+    /// Changes whenever a process has confirmed something, came or went.
+    moved: watch::Sender<u64>,
+    /// Changes whenever sessions should look whether they may go on.
+    recalled: watch::Sender<u64>,
+    is_closed: AtomicBool,
+}
+
+/// How far one process of a proxy is with a revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The process.
+    pub instance: [u8; 16],
+    /// What binds it.
+    pub row: InstanceRow,
+    /// How far it is.
+    pub enforcement: Enforcement,
+    /// Whether it is connected.
+    pub is_connected: bool,
+    /// Everything up to it is enforced by this process, as far as is known.
+    pub confirmed: Option<Revision>,
+    /// How long ago it was last heard; since the start of this authority at most.
+    pub heard: Duration,
+}
+
+impl Feed {
+    /// A feed of these answers; `earlier` are the processes that an earlier authority has served and that may still
+    /// serve on what they knew.
+    pub fn new(statuses: Arc<Statuses>, tail: Arc<Tail>, ticks: Arc<dyn Ticks>, earlier: Vec<InstanceRow>) -> Self {
+        let start = ticks.uptime();
+        let instances = earlier.into_iter().map(|row| (row.instance, Instance::of_earlier_authority(row, start)));
+        Self {
+            tail,
+            statuses,
+            instances: Mutex::new(instances.collect()),
+            ticks,
+            moved: watch::Sender::new(0),
+            recalled: watch::Sender::new(0),
+            is_closed: AtomicBool::new(false),
+        }
+    }
+
+    /// The answers that are told.
+    pub const fn statuses(&self) -> &Arc<Statuses> {
+        &self.statuses
+    }
+
+    /// A process is connected, on the terms that are on the record. A second connection of the same process takes the
+    /// place of the first: the number tells them apart.
+    pub fn connect(&self, row: InstanceRow) -> u64 {
+        let connection = {
+            let now = self.ticks.uptime();
+            let mut instances = self.lock();
+            instances.entry(row.instance).or_insert_with(|| Instance::new(row.clone(), now)).connect(row, now)
+        };
+        self.announce();
+        connection
+    }
+
+    /// That connection is over.
+    pub fn disconnect(&self, instance: [u8; 16], connection: u64) {
+        if let Some(found) = self.lock().get_mut(&instance) {
+            found.disconnect(connection);
+        }
+        self.announce();
+    }
+
+    /// A process asks how far the authority is: the moment is noted first, then `durable` is read, and that is the
+    /// answer. None when this connection was replaced.
+    pub fn ping(&self, instance: [u8; 16], connection: u64, durable: impl FnOnce() -> Revision) -> Option<Revision> {
+        let now = self.ticks.uptime();
+        let revision = durable();
+        let mut instances = self.lock();
+        let found = instances.get_mut(&instance).filter(|found| found.is_connection(connection))?;
+        found.register(now, revision);
+        Some(revision)
+    }
+
+    /// A process enforces everything up to a revision.
+    pub fn confirm(&self, instance: [u8; 16], confirm: &Confirm) {
+        if let Some(found) = self.lock().get_mut(&instance) {
+            found.confirm(confirm, self.ticks.uptime());
+        }
+        self.announce();
+    }
+
+    /// Every process that is known, and how far it is with a revision.
+    pub fn states(&self, revision: Revision) -> Vec<State> {
+        let now = self.ticks.uptime();
+        self.lock().values().map(|found| found.state(revision, now)).collect()
+    }
+
+    /// Wakes whoever waits for confirmations.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.moved.subscribe()
+    }
+
+    /// Has every session look whether it may go on: a proxy was removed, or has another certificate.
+    pub fn recall(&self) {
+        self.recalled.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Wakes sessions that should look whether they may go on.
+    pub fn recalled(&self) -> watch::Receiver<u64> {
+        self.recalled.subscribe()
+    }
+
+    /// Has every session end.
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
+        self.recall();
+    }
+
+    /// Whether sessions must end.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::SeqCst)
+    }
+
+    /// The processes that are gone and can serve nobody on what they knew.
+    pub fn gone(&self) -> Vec<[u8; 16]> {
+        let now = self.ticks.uptime();
+        self.lock().values().filter(|found| found.is_gone(now)).map(|found| found.row().instance).collect()
+    }
+
+    /// Forgets a process that is gone; called once that is on the record.
+    pub fn forget(&self, instance: [u8; 16]) {
+        let now = self.ticks.uptime();
+        let mut instances = self.lock();
+        if instances.get(&instance).is_some_and(|found| found.is_gone(now)) {
+            instances.remove(&instance);
+        }
+    }
+
+    /// The pages of a snapshot for a cluster, one at a time; the last has none to follow. At least as new as the
+    /// revision that the pages say.
+    pub fn snapshot(&self, cluster: &ClusterName, now: Timestamp, at: &mut SnapshotPlace) -> Option<SnapshotPage> {
+        let SnapshotPlace { revision, authorities, place } = at;
+        match place {
+            Place::From(from) => {
+                let (credentials, next) = self.statuses.page(*from, PAGE, Some(cluster), now);
+                *place = next.map_or(Place::Facts, Place::From);
+                Some(SnapshotPage::new(*revision, authorities.clone(), credentials))
+            }
+            Place::Facts => {
+                *place = Place::Over;
+                let mut facts = self.statuses.facts();
+                facts.retain(|fact| concerns(fact, cluster));
+                let page = SnapshotPage::new(*revision, authorities.clone(), Vec::new());
+                Some(SnapshotPage { facts, is_last: true, ..page })
+            }
+            Place::Over => None,
+        }
+    }
+
+    fn announce(&self) {
+        self.moved.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<[u8; 16], Instance>> {
+        self.instances.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where the reading of a snapshot is.
+#[derive(Debug)]
+pub struct SnapshotPlace {
+    revision: Revision,
+    authorities: Vec<Vec<u8>>,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    From(usize),
+    Facts,
+    Over,
+}
+
+impl SnapshotPlace {
+    /// The beginning of a snapshot that everything up to `revision` is in.
+    pub const fn beginning(revision: Revision, authorities: Vec<Vec<u8>>) -> Self {
+        Self { revision, authorities, place: Place::From(0) }
+    }
+
+    /// The revision of the snapshot.
+    pub const fn revision(&self) -> Revision {
+        self.revision
+    }
+}
+
+/// Credentials looked at for one page.
+const PAGE: usize = 8192;
