@@ -30,6 +30,7 @@
 //! `headers`, `relay` (bodies), `lane` and `pool` (whose connections to the API server), `upstream`, `upgrade` and
 //! `websocket` (other protocols), `tunnel`, `refuse`, `health`, `settings`.
 
+mod sync;
 mod refuse;
 mod connections;
 mod relay;
