@@ -4,7 +4,7 @@
 //! gone through afterwards. So whichever of the two comes first, the other sees it: no connection slips between.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -19,6 +19,7 @@ use crate::world::{Clock, Timestamp};
 
 use super::deny::Denied;
 use super::refuse::{Refusal, Tally};
+use super::sync::{Mutex, MutexGuard};
 
 /// All connections that are let in.
 #[derive(Debug)]
@@ -186,7 +187,7 @@ impl Register {
     }
 
     /// The check on every change: cuts each open connection whose credential no longer stands.
-    fn judge_all(&self) {
+    pub(super) fn judge_all(&self) {
         let mut open = self.lock();
         for leash in open.alive() {
             if let Err(refusal) = self.judge(&leash) {

@@ -18,7 +18,7 @@ use super::connections::{Leash, Register};
 use super::headers::{self, Notes, Protocol};
 use super::lane::{Lane, Lease};
 use super::refuse::{self, At, Refusal, Tally};
-use super::relay::{self, Broken, Download, Upload, Watch};
+use super::relay::{Broken, Download, Upload, Watch};
 use super::upgrade;
 use super::upstream::{Upstream, UpstreamError};
 use super::websocket;
@@ -71,12 +71,8 @@ impl Forwarder {
         let watch = is_watch(&head.method, &head.uri).then(|| head.extensions.remove::<Writing>());
         let is_safe = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let refused_trailer = Arc::new(AtomicBool::new(false));
-        let request = relay::Request {
-            version: head.version,
-            is_over: self.lane.is_over(),
-            refused_trailer: Arc::clone(&refused_trailer),
-        };
-        let body = Upload::new(body, &self.register, &self.leash, request);
+        let told = Arc::clone(&refused_trailer);
+        let body = Upload::new(body, head.version, &self.register, &self.leash, told);
         head.extensions.clear();
         self.tally.requested();
         let mut answer = match self.lane.send(Request::from_parts(head, body)).await {
