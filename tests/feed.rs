@@ -196,7 +196,6 @@ fn best_effort_serves_on_and_says_so_and_never_from_a_mirror_alone() {
     proxy.kill();
     proxy.start_again();
     assert_eq!(proxy.ask(port, &site.bob).0, 503);
-    // What was served so is on the record once the authority is back: so says its own count of what was reported.
     site.authority.start_again();
     proxy.until_current();
     assert_eq!(proxy.ask(port, &site.bob).0, 200);

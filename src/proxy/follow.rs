@@ -26,7 +26,7 @@ use crate::net::tls::ClientAnchors;
 use crate::observe::Metrics;
 use crate::standing::Revision;
 use crate::status::frames::{
-    AuthorityHello, Changes, Confirm, Cursor, Decoder, Down, Incident, ProxyHello, SnapshotPage, Up, VERSION, encode,
+    Changes, Confirm, Cursor, Decoder, Down, Incident, ProxyHello, SnapshotPage, Up, VERSION, encode,
 };
 use crate::status::freshness::{Age, Freshness};
 use crate::status::mirror::Mirror;
@@ -35,6 +35,7 @@ use crate::world::{Clock, Entropy, Uptime, random};
 
 use super::authority::{Authority, Connection, NoAnswer, Refused};
 use super::connections::Register;
+use super::history::{Disbelief, check_changes, check_hello, check_snapshot};
 use super::incidents::Incidents;
 
 /// What following stands on.
@@ -94,6 +95,12 @@ enum Ended {
 impl From<NoAnswer> for Ended {
     fn from(error: NoAnswer) -> Self {
         Self::Away(error.0)
+    }
+}
+
+impl From<Disbelief> for Ended {
+    fn from(why: Disbelief) -> Self {
+        Self::Alarm(why.to_string())
     }
 }
 
@@ -242,7 +249,7 @@ impl Follower {
             Some(Down::Refused(why)) => return Err(Ended::Alarm(why)),
             _ => return Err(away("wanted a hello as the first frame")),
         };
-        self.check(&hello)?;
+        check_hello(self.cursor(), &hello)?;
         self.link.authority.offer(Some(&connection));
         tracing::info!(revision = %hello.revision, "following the authority");
         tally.is_following.set(1);
@@ -277,7 +284,7 @@ impl Follower {
             version: VERSION,
             cluster: self.link.cluster.clone(),
             instance: self.instance,
-            cursor: self.link.known.as_ref().map(|known| known.cursor),
+            cursor: self.cursor(),
             bound: self.link.freshness.bound(),
             mode: self.link.freshness.mode(),
             cut_time: self.link.cut_time,
@@ -295,25 +302,8 @@ impl Follower {
         up.send(encode(frame).map_err(away)?).await.map_err(away)
     }
 
-    /// Whether the authority's history goes on from what is known.
-    fn check(&self, hello: &AuthorityHello) -> Result<(), Ended> {
-        if hello.version != VERSION {
-            return Err(Ended::Alarm(format!("wanted version {VERSION} of the feed, found {}", hello.version)));
-        }
-        let Some(Known { cursor, .. }) = &self.link.known else { return Ok(()) };
-        if hello.revision < cursor.revision {
-            return Err(Ended::Alarm(format!(
-                "the authority is at {}, and this proxy has seen {}: it was put back without `portcullis store restore`",
-                hello.revision, cursor.revision
-            )));
-        }
-        if hello.revision.era == cursor.revision.era && hello.timeline != cursor.timeline {
-            return Err(Ended::Alarm(
-                "the authority tells another history of the same era: it is a clone of the one that was followed"
-                    .to_owned(),
-            ));
-        }
-        Ok(())
+    fn cursor(&self) -> Option<Cursor> {
+        self.link.known.as_ref().map(|known| known.cursor)
     }
 
     async fn take(&mut self, frame: Down, timeline: [u8; 16]) -> Result<(), Ended> {
@@ -336,14 +326,7 @@ impl Follower {
 
     async fn take_page(&mut self, page: SnapshotPage, timeline: [u8; 16]) -> Result<(), Ended> {
         let (revision, is_last, authorities) = (page.revision, page.is_last, page.authorities.clone());
-        if let Some(known) = &self.link.known
-            && revision < known.cursor.revision
-        {
-            return Err(Ended::Alarm(format!(
-                "the authority sent a snapshot of {revision}, and this proxy has seen {}",
-                known.cursor.revision
-            )));
-        }
+        check_snapshot(self.cursor(), revision)?;
         let snapshot = self.page.get_or_insert_default();
         snapshot.apply(page.into_changes().map_err(away)?);
         if !is_last {
@@ -359,12 +342,7 @@ impl Follower {
 
     async fn take_changes(&mut self, changes: Changes) -> Result<(), Ended> {
         let Some(known) = &mut self.link.known else { return Err(away("changes came before a snapshot")) };
-        if changes.revision < known.cursor.revision || changes.revision.era != known.cursor.revision.era {
-            return Err(Ended::Alarm(format!(
-                "changes up to {} came after {}",
-                changes.revision, known.cursor.revision
-            )));
-        }
+        check_changes(known.cursor, changes.revision)?;
         known.cursor.revision = changes.revision;
         let authorities = changes.authorities.clone();
         if let Some(authorities) = &authorities {

@@ -29,7 +29,7 @@
 //! Read `admit` first (what happens to a connection), then `connections` (who is open; cutting), `forward` (a request),
 //! `headers`, `relay` (bodies), `lane` and `pool` (whose connections to the API server), `upstream`, `upgrade` and
 //! `websocket` (other protocols), `tunnel`, `refuse`, `deny` (by whoever runs the proxy), `miss` (what is not known
-//! yet), `authority` and `follow` (the feed), `incidents`, `health`, `settings`, `believed` (does the API server look at
+//! yet), `authority`, `history` and `follow` (the feed), `incidents`, `health`, `settings`, `believed` (does the API server look at
 //! who we say a request is for?).
 
 pub mod deny;
@@ -49,6 +49,7 @@ mod forward;
 mod tunnel;
 mod admit;
 pub mod authority;
+mod history;
 pub mod follow;
 pub mod health;
 pub mod settings;

@@ -7,6 +7,7 @@ mod world;
 mod bodies;
 mod http2;
 mod pooling;
+mod remote;
 mod hygiene;
 mod matrix;
 mod standing;

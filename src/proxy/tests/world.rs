@@ -25,7 +25,7 @@ use crate::net::tls::{self, ClientAnchors, Serving, Versions, client_config, ser
 use crate::net::{self, dial, http1};
 use crate::observe::Metrics;
 use crate::proxy::settings::{Credential, Settings, Upstream};
-use crate::proxy::{Parts, Proxy};
+use crate::proxy::{Parts, Proxy, Remote};
 use crate::secret::Secret;
 use crate::standing::{Cut, CutKey, Revision};
 use crate::status::{Change, Credential as Recorded, Statuses};
@@ -103,7 +103,31 @@ impl World {
         Self::start(servers, clock, seen, upstream.unwrap(), stopper, |_| {}).await
     }
 
+    /// One whose answers come from elsewhere.
+    pub(super) async fn remote(statuses: Arc<Statuses>, remote: Remote) -> Self {
+        let (servers, clock, seen) = (TestCa::new("server CA"), HandClock::at(NOW), Arc::default());
+        let (port, stopper) = api_server(&servers, &clock, &seen, false).await;
+        let credential = Credential::Token(Secret::new("proxy-token".to_owned()));
+        let upstream = Upstream::new(&format!("https://127.0.0.1:{port}"), vec![servers.der.clone()], credential);
+        Self::start_on(statuses, remote, servers, clock, seen, upstream.unwrap(), stopper, |_| {}).await
+    }
+
     async fn start(
+        servers: TestCa,
+        clock: Arc<HandClock>,
+        seen: Arc<Seen>,
+        upstream: Upstream,
+        stopper: Stopper,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let statuses = Arc::new(Statuses::empty());
+        Self::start_on(statuses, Remote::default(), servers, clock, seen, upstream, stopper, change).await
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is one thing that a test may want otherwise")]
+    async fn start_on(
+        statuses: Arc<Statuses>,
+        remote: Remote,
         servers: TestCa,
         clock: Arc<HandClock>,
         seen: Arc<Seen>,
@@ -115,7 +139,6 @@ impl World {
         let leaf = servers.server();
         let listener = listen::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let statuses = Arc::new(Statuses::empty());
         let metrics = Metrics::new();
         let parts = Parts {
             listener,
@@ -124,7 +147,7 @@ impl World {
             statuses: Arc::clone(&statuses),
             clock: Arc::clone(&clock) as _,
             metrics: &metrics,
-            remote: super::super::Remote::default(),
+            remote,
         };
         let mut settings = Settings::new("prod".parse().unwrap(), upstream);
         settings.listen.grace = Duration::from_millis(300);
