@@ -39,9 +39,9 @@ test *ARGS:
 mutants *ARGS:
     tests/mutants/run {{ARGS}}
 
-# kubectl for the tests, built from its module where KUBEBUILDER_ASSETS gives none; prints where it is.
+# kubectl, kube-apiserver and etcd for the tests, built where KUBEBUILDER_ASSETS gives none; prints where they are.
 kube:
-    @tests/run --tools | sed -n 's/^export PORTCULLIS_TEST_KUBECTL=//p'
+    @tests/run --tools | sed -En 's/^export PORTCULLIS_TEST_(KUBECTL|APISERVER|ETCD)=//p'
 
 # The readers of other make that our files are shown to; prints where they are.
 readers:

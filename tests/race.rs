@@ -9,6 +9,10 @@
 
 #[path = "../src/proxy/connections.rs"]
 mod connections;
+#[path = "../src/proxy/deny.rs"]
+mod deny;
+#[path = "../src/proxy/miss.rs"]
+mod miss;
 #[path = "../src/proxy/refuse.rs"]
 mod refuse;
 
@@ -22,6 +26,7 @@ pub(crate) use portcullis::{ident, kube, net, observe, standing, status, world};
 use std::sync::Arc;
 
 use connections::{Register, Registered};
+use deny::Denied;
 use ident::Fingerprint;
 use observe::Metrics;
 use refuse::Tally;
@@ -57,13 +62,13 @@ impl Proxy {
         }
         statuses.reached(Revision { era: 1, number: 2 });
         let tally = Arc::new(Tally::new(&Metrics::new()));
-        let register = Arc::new(Register::new(Arc::clone(&statuses), Arc::new(SystemClock), tally));
+        let register = Arc::new(Register::new(Arc::clone(&statuses), Denied::default(), Arc::new(SystemClock), tally));
         Self { register, statuses }
     }
 
     /// As `admit` does: registered first, judged afterwards.
     fn shake_hands(&self, one: u8) -> Option<Registered> {
-        let registered = self.register.register(fingerprint(one), "somebody", far());
+        let registered = self.register.register(fingerprint(one), "somebody", None, far());
         thread::yield_now();
         self.register.judge(registered.leash()).is_ok().then_some(registered)
     }

@@ -225,6 +225,7 @@ fn every_route_lets_in_whom_it_should_and_nobody_else() {
     for route in table() {
         let id = if route.path.contains("agencies") { "acme" } else { "bob" };
         let path = route.path.replace("{id}", id).replace("{name}", "demo").replace("{reference}", bobs.trim());
+        let path = path.replace("{fingerprint}", &format!("X509SHA256={}", "0".repeat(64)));
         let body = (route.method != "GET" && route.method != "DELETE").then(|| body_for(route.path));
         let method = route.method.as_str();
         let stranger = api(&demo, None, method, &path, body.as_deref());
@@ -243,6 +244,7 @@ fn body_for(path: &str) -> String {
         "/v1/users" => json!({"id": "carol"}),
         "/v1/agencies" => json!({"id": "other"}),
         "/v1/clusters" => json!({"name": "prod", "server": "https://prod.example:7444"}),
+        "/v1/proxies/tokens" => json!({"cluster": "demo", "secret_hash": "0".repeat(64)}),
         _ => json!({}),
     };
     body.to_string()
@@ -253,6 +255,8 @@ fn expected_of_a_user(path: &str, method: &str, permission: Permission) -> u16 {
     match (method, path) {
         // Their own certificates, and the cluster that their certificate is for.
         ("GET", "/v1/certificates" | "/v1/clusters" | "/v1/clusters/{name}") => 200,
+        // Nobody joins with a certificate.
+        ("POST", "/v1/proxies/join") => 401,
         _ => match permission {
             Permission::CertificateIssue
             | Permission::CertificateRead
@@ -271,7 +275,11 @@ fn expected_of_a_user(path: &str, method: &str, permission: Permission) -> u16 {
             | Permission::ClusterWrite
             | Permission::StatusRead
             | Permission::MetricsRead
-            | Permission::AuthorityUpkeep => 403,
+            | Permission::AuthorityUpkeep
+            | Permission::ProxyRead
+            | Permission::ProxyWrite
+            | Permission::ProxyJoin
+            | Permission::ProxyFollow => 403,
         },
     }
 }

@@ -225,7 +225,9 @@ pub fn table() -> Vec<Route> {
 pub fn known_query(method: &Method, path: &str) -> &'static [&'static str] {
     match (method, path) {
         (&Method::GET, "/v1/certificates") => &["id", "cluster", "expiring_seconds", "all", "after", "limit"],
-        (&Method::GET, "/v1/users" | "/v1/agencies" | "/v1/groups" | "/v1/clusters") => &["after", "limit"],
+        (&Method::GET, "/v1/users" | "/v1/agencies" | "/v1/groups" | "/v1/clusters" | "/v1/proxies") => {
+            &["after", "limit"]
+        }
         (&Method::DELETE, _) => &["force"],
         _ => &[],
     }

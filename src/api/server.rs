@@ -3,16 +3,19 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use rustls_pki_types::CertificateDer;
+use tokio::time::timeout;
 
 use super::management::revocations::{self, blocking};
-use super::proxies::follow::{self, Frames};
+use super::proxies::follow;
 use super::proxies::manage::token_of;
 use super::routes::{Call, Handler, JOIN, Reply, Route, Router, known_query};
 use super::{Api, authenticate, problem};
@@ -20,6 +23,7 @@ use crate::access::Actor;
 use crate::command::{Code, Rejected};
 use crate::engine::Repeatable;
 use crate::ident::Fingerprint;
+use crate::net::channel::ChannelBody;
 use crate::net::listen::{self, BoxFuture, Peer, Stream};
 use crate::net::stop::Stop;
 use crate::net::{http as net_http, http1};
@@ -67,9 +71,11 @@ async fn answer(
     if let Some(health) = health(&api, &request) {
         return health.map(Either::Left);
     }
-    let path = request.uri().path().to_owned();
     let end = api.engine.store().end();
-    match reply(&api, presented, request).await {
+    let (head, body) = request.into_parts();
+    let mut body = Some(body);
+    let path = head.uri.path();
+    match reply(&api, presented, &head, &mut body).await {
         Ok(Answered::Reply(reply)) => {
             api.requests.count(None);
             success(reply, path == "/metrics").map(Either::Left)
@@ -80,9 +86,13 @@ async fn answer(
         }
         Err(rejected) => {
             api.requests.count(Some(rejected.code));
+            // What comes unread is reset, and the client could see that instead of the words.
+            if let Some(body) = &mut body {
+                let _ = timeout(DRAIN_TIME, read(body)).await;
+            }
             let mut response = problem::response(&rejected);
             if rejected.code == Code::MethodNotAllowed {
-                set_allow(&mut response, &path);
+                set_allow(&mut response, path);
             }
             set_revision(&mut response, &end.to_string());
             response.map(Either::Left)
@@ -91,11 +101,11 @@ async fn answer(
 }
 
 /// A body that is there at once, or the frames of a feed.
-type Answer = Either<Full<Bytes>, Frames>;
+type Answer = Either<Full<Bytes>, ChannelBody>;
 
 enum Answered {
     Reply(Reply),
-    Feed(Response<Frames>),
+    Feed(Response<ChannelBody>),
 }
 
 /// `/healthz` and `/readyz` need no credential.
@@ -119,24 +129,28 @@ fn health(api: &Api, request: &Request<Incoming>) -> Option<Response<Full<Bytes>
 async fn reply(
     api: &Arc<Api>,
     presented: Arc<[CertificateDer<'static>]>,
-    request: Request<Incoming>,
+    head: &Parts,
+    unread: &mut Option<Incoming>,
 ) -> Result<Answered, Rejected> {
     // Who asks comes first: a stranger learns nothing of which paths there are, and sends no body.
-    let actor = if request.uri().path() == JOIN {
-        joiner(&request)?
+    let path = head.uri.path();
+    let actor = if path == JOIN {
+        joiner(head)?
     } else {
         let engine = Arc::clone(&api.engine);
         blocking(move || authenticate::actor(&engine, &presented)).await?
     };
-    let (handler, parameters) = route(request.method(), request.uri().path())?;
+    let (handler, parameters) = route(&head.method, path)?;
     if matches!(handler, Handler::Follow) {
-        return follow::follow(Arc::clone(api), actor, request).await.map(Answered::Feed);
+        let body = unread.take().ok_or_else(gone)?;
+        return follow::follow(Arc::clone(api), actor, body).await.map(Answered::Feed);
     }
-    let query = pairs(request.uri().query().unwrap_or_default())?;
-    must_be_known(request.method(), request.uri().path(), &query)?;
-    let key = idempotency_key(&request)?;
-    let target = format!("{} {}", request.method(), request.uri());
-    let body = read(request).await?;
+    let query = pairs(head.uri.query().unwrap_or_default())?;
+    must_be_known(&head.method, path, &query)?;
+    let key = idempotency_key(head)?;
+    // The path and the query alone: HTTP/2 spells the whole address.
+    let target = format!("{} {}", head.method, head.uri.path_and_query().map_or(path, |target| target.as_str()));
+    let body = read(unread.as_mut().ok_or_else(gone)?).await?;
     let repeatable = key.map(|key| Repeatable { key, digest: digest(&target, &body) });
     let call = Call { actor, parameters, query, body, repeatable };
     let reply = match handler {
@@ -150,9 +164,13 @@ async fn reply(
     reply.map(Answered::Reply)
 }
 
+fn gone() -> Rejected {
+    Rejected::new(Code::Internal, "the body of a request was read before")
+}
+
 /// Whoever joins has no certificate yet, and shows the secret of a token.
-fn joiner(request: &Request<Incoming>) -> Result<Actor, Rejected> {
-    let value = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+fn joiner(head: &Parts) -> Result<Actor, Rejected> {
+    let value = head.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let secret = value.and_then(|value| value.strip_prefix("Bearer "));
     let secret = secret.ok_or_else(|| {
         Rejected::new(Code::Unauthenticated, "wanted the secret of a join token in Authorization: Bearer")
@@ -189,16 +207,15 @@ fn must_be_known(method: &Method, path: &str, query: &HashMap<String, String>) -
 }
 
 /// A key chosen by the client makes a request repeatable.
-fn idempotency_key(request: &Request<Incoming>) -> Result<Option<String>, Rejected> {
-    let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
+fn idempotency_key(head: &Parts) -> Result<Option<String>, Rejected> {
+    let Some(value) = head.headers.get("idempotency-key") else { return Ok(None) };
     match value.to_str() {
         Ok(key) if (1..=128).contains(&key.len()) => Ok(Some(key.to_owned())),
         _ => Err(Rejected::invalid("Idempotency-Key: wanted 1 to 128 visible characters")),
     }
 }
 
-async fn read(request: Request<Incoming>) -> Result<Vec<u8>, Rejected> {
-    let mut body = request.into_body();
+async fn read(body: &mut Incoming) -> Result<Vec<u8>, Rejected> {
     let (mut bytes, mut length) = (Vec::new(), 0_usize);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Rejected::invalid("wanted a body that is sent to its end"))?;
@@ -280,6 +297,9 @@ pub(super) fn set_revision<B>(response: &mut Response<B>, revision: &str) {
 
 /// A certificate request is 64 KiB at most, and JSON escapes its line ends.
 const MAX_BODY: usize = 128 * 1024;
+
+/// How long a body that is not wanted is read.
+const DRAIN_TIME: Duration = Duration::from_millis(150);
 
 /// What is read of a body that is too long.
 const MAX_DRAINED: usize = 4 * 1024 * 1024;

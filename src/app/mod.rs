@@ -1,11 +1,12 @@
 //! Builds every part in import order, binds, starts followers, and runs until told to stop.
 //!
 //! [`authority`] is what `serve` and `quickstart` have in common; [`quickstart`] adds a proxy and a demo upstream in the
-//! same process; [`first_start`] makes the authorities and the first admin's profile; [`recover`] is the way back in;
+//! same process; [`proxy`] is the proxy as a process of its own; [`first_start`] makes the authorities and the first admin's profile; [`recover`] is the way back in;
 //! [`serving`] gives our own listeners their certificates and [`upkeep`] does what is due from time to time.
 
 pub mod authority;
 pub mod first_start;
+pub mod proxy;
 pub mod quickstart;
 pub mod recover;
 pub mod serve;

@@ -27,8 +27,9 @@ use crate::ident::{ClusterName, IdentityId, IssuerName};
 use crate::net::listen;
 use crate::net::stop::{self, Stopper};
 use crate::net::tls::ClientAnchors;
+use crate::proxy::health::{self, Health};
 use crate::proxy::settings::{Credential, Settings as ProxySettings, Upstream};
-use crate::proxy::{Parts, Proxy, health};
+use crate::proxy::{Parts, Proxy, Remote};
 use crate::secret::Secret;
 use crate::world::{World, random};
 
@@ -126,6 +127,7 @@ impl Running {
             statuses: Arc::clone(&statuses),
             clock,
             metrics: &authority.api.metrics,
+            remote: Remote::default(),
         };
         let url = ServiceUrl::of_listener(true, addresses.upstream).to_string();
         let credential = Credential::TokenFile(dir.token.clone());
@@ -135,7 +137,8 @@ impl Running {
         let name = "demo".to_owned();
         authority.api.proxies.add(Embedded { name, cluster: demo_cluster()?, proxy: Arc::clone(&proxy) });
         let (stopper, stop) = stop::channel();
-        tokio::spawn(health::serve(health, statuses, Arc::clone(&authority.api.metrics), stop));
+        let metrics = Arc::clone(&authority.api.metrics);
+        tokio::spawn(health::serve(health, Health { statuses, metrics, conversation: None }, stop));
         dir.announce(&addresses)?;
         let ready = Ready { addresses, profile: dir.profile };
         Ok(Self { ready, authority, proxy, demo, health: stopper })

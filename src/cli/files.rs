@@ -206,7 +206,7 @@ fn write_backup(path: &Path, content: &[u8]) -> io::Result<PathBuf> {
 }
 
 /// Anyone who may write to the folder could put another file in this one's place.
-fn check_folder(path: &Path) -> Result<(), Failure> {
+pub(super) fn check_folder(path: &Path) -> Result<(), Failure> {
     let folder = folder_of(path);
     let metadata = fs::metadata(folder).map_err(|error| unreadable(folder, &error))?;
     // Sticky folders such as /tmp keep others' hands off.

@@ -25,7 +25,9 @@ mod identities;
 mod issue;
 mod keys;
 mod kubeconfig;
+mod kubernetes;
 mod output;
+mod proxies;
 mod renew;
 mod revoke;
 mod run;
@@ -63,11 +65,12 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Serve(args) => run::serve(&settings::authority(&args.config)?),
         Command::Recover(args::Recover::Admin(args)) => run::recover_admin(&settings::recover_admin(args)?),
         Command::Completions(args) => completions::print(args.shell),
+        Command::Proxy(command) if proxies::is_local(&command) => proxies::local(&context, command),
         command => block_on(remote(&context, command))?,
     }
 }
 
-/// Commands that speak to the authority.
+/// Commands that speak to the authority, or may.
 async fn remote(context: &Context, command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Issue(args) => issue::run(context, args).await,
@@ -80,6 +83,8 @@ async fn remote(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Group(command) => identities::group(context, command).await,
         Command::Cluster(command) => identities::cluster(context, command).await,
         Command::Cert(command) => certificates::run(context, command).await,
+        Command::Proxy(command) => proxies::remote(context, command).await,
+        Command::Kubernetes(command) => kubernetes::run(context, command).await,
         Command::Quickstart(_)
         | Command::Init(_)
         | Command::Serve(_)

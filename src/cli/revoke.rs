@@ -249,8 +249,8 @@ fn in_a_line(certificate: &wire::Certificate) -> String {
     format!("{}  {place}, until {}", certificate.serial, rows::day(&certificate.not_after))
 }
 
-/// A proxy's longest bound, and what the authority adds to it.
-const LONGEST_BOUND: Duration = Duration::from_secs(610);
+/// A proxy's longest bound, 15 minutes for one that serves as best-effort, and what the authority adds to it.
+const LONGEST_BOUND: Duration = Duration::from_secs(30 * 60);
 /// What the authority takes.
 const MOST_COMMENT: usize = 500;
 

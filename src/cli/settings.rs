@@ -8,7 +8,7 @@ use super::files;
 use crate::app;
 use crate::app::authority::Places;
 use crate::config::url::ServiceUrl;
-use crate::config::{authority, quickstart};
+use crate::config::{authority, proxy, quickstart};
 use crate::ident::IdentityId;
 
 /// What `portcullis init` does.
@@ -69,14 +69,24 @@ pub(super) fn recover_admin(args: args::RecoverAdmin) -> Result<RecoverAdmin, Fa
 
 /// Reads the authority's configuration with the environment over it.
 pub(super) fn authority(path: &Path) -> Result<authority::Settings, Failure> {
-    let text = files::read(path)?;
-    let text = std::str::from_utf8(&text);
-    let text =
-        text.map_err(|_| Failure::failed(format!("wanted UTF-8, found something else in {}", path.display())))?;
+    authority::read(path, &text(path)?, environment()).map_err(Failure::failed)
+}
+
+/// Reads a proxy's configuration with the environment over it.
+pub(super) fn proxy(path: &Path) -> Result<proxy::Settings, Failure> {
+    proxy::read(path, &text(path)?, environment()).map_err(Failure::failed)
+}
+
+fn text(path: &Path) -> Result<String, Failure> {
+    let text = std::str::from_utf8(&files::read(path)?).map(str::to_owned);
+    text.map_err(|_| Failure::failed(format!("wanted UTF-8, found something else in {}", path.display())))
+}
+
+fn environment() -> impl Iterator<Item = (String, String)> {
     let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
-    authority::read(path, text, std::env::vars_os().filter_map(utf8)).map_err(Failure::failed)
+    std::env::vars_os().filter_map(utf8)
 }
 
 #[cfg(test)]

@@ -123,6 +123,14 @@ pub fn read(
         "mode",
         &[("impersonation", Identity::Impersonation), ("request-header", Identity::RequestHeader)],
     );
+    let by_token = upstream.as_ref().is_some_and(|upstream| matches!(upstream.credential, Credential::Token(_)));
+    if identity == Identity::RequestHeader && by_token {
+        // With a token it would not look at X-Remote-User, and run every request as the proxy itself.
+        source.mistake(
+            "identity.mode: request-header wanted upstream.certificate and upstream.key, found upstream.token_file; an \
+             API server believes a front proxy's certificate alone (portcullis kubernetes front-proxy-ca makes one)",
+        );
+    }
     let freshness = Freshness::read(&mut source);
     let mirror_dir = source.path("mirror", "dir").unwrap_or_else(|| authority::library("mirror"));
     let log = log::Settings::read(&mut source);

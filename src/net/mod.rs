@@ -46,6 +46,7 @@ pub mod stop;
 pub mod tls;
 pub mod dial;
 pub mod listen;
+pub mod channel;
 pub mod within;
 pub mod http1;
 pub mod http2;

@@ -16,8 +16,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use crate::world::Clock;
 
 mod anchors;
+mod pinned;
 
 pub use anchors::ClientAnchors;
+pub use pinned::pinned_client_config;
 
 /// A TLS configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]

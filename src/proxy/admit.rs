@@ -14,13 +14,16 @@ use crate::kube::identity::{Identity, Mode};
 use crate::net::listen::{BoxFuture, Handler, Peer, Stream};
 use crate::net::stop::{self, Stop};
 use crate::net::{http, http1};
+use crate::status::frames::Incident;
 use crate::world::Timestamp;
 use crate::x509::certificate::Certificate;
 use crate::x509::shape;
 
 use super::connections::{Register, Registered};
 use super::forward::Forwarder;
+use super::incidents::Incidents;
 use super::lane::Lane;
+use super::miss::{Found, Misses};
 use super::pool::Pools;
 use super::refuse::{self, At, Refusal, Tally};
 use super::tunnel;
@@ -34,12 +37,15 @@ pub(super) struct Gate {
     pub(super) http: http1::Limits,
     pub(super) cut_time: Duration,
     pub(super) tally: Arc<Tally>,
+    /// Who is asked about certificates that are not known; nobody where the answers are the authority's own.
+    pub(super) misses: Option<Misses>,
+    pub(super) incidents: Incidents,
 }
 
 impl Handler for Gate {
     fn handle(self: Arc<Self>, stream: Stream, peer: Peer, stop: Stop) -> BoxFuture {
         Box::pin(async move {
-            match self.admit(&peer) {
+            match self.admit(&peer).await {
                 Ok((registered, identity)) => self.serve(stream, registered, identity, peer.addr.ip(), stop).await,
                 Err((refusal, user)) => {
                     self.tally.refused(At::Handshake, refusal.word());
@@ -53,20 +59,49 @@ impl Handler for Gate {
 
 impl Gate {
     /// Who it is, and whether they are let in; a refusal comes with the name to be used in words.
-    fn admit(self: &Arc<Self>, peer: &Peer) -> Result<(Registered, Identity), (Refusal, String)> {
+    async fn admit(self: &Arc<Self>, peer: &Peer) -> Result<(Registered, Identity), (Refusal, String)> {
         let presented = present(peer)?;
         let user = presented.identity.user().to_owned();
-        // Registered first, judged afterwards: see `connections`.
-        let registered = self.register.register(presented.fingerprint, &user, presented.not_after);
-        match self.stands_after_handshake(&registered) {
-            Ok(()) => Ok((registered, presented.identity)),
-            Err(refusal) => {
-                if refusal == Refusal::Unknown {
-                    let credential = presented.fingerprint;
-                    tracing::warn!(%credential, user, "validly signed and not on the record: was a CA key stolen?");
-                }
-                Err((refusal, user))
-            }
+        let refusal = match self.let_in(&presented) {
+            Ok(registered) => return Ok((registered, presented.identity)),
+            Err(Refusal::Unknown) => match self.look_up(presented.fingerprint).await {
+                // It is among the answers now, and judged by them like any other.
+                Ok(()) => match self.let_in(&presented) {
+                    Ok(registered) => return Ok((registered, presented.identity)),
+                    Err(refusal) => refusal,
+                },
+                Err(refusal) => refusal,
+            },
+            Err(refusal) => refusal,
+        };
+        if refusal == Refusal::Unknown {
+            let credential = presented.fingerprint;
+            tracing::warn!(%credential, user, "validly signed and not on the record: was a CA key stolen?");
+            self.incidents.report(Incident::UnknownCredential {
+                fingerprint: *credential.octets(),
+                user: user.clone(),
+                at: self.register.now(),
+            });
+        }
+        Err((refusal, user))
+    }
+
+    /// Registered first, judged afterwards: see `connections`.
+    fn let_in(&self, presented: &Presented) -> Result<Registered, Refusal> {
+        let Presented { fingerprint, identity, agency, not_after } = presented;
+        let registered = self.register.register(*fingerprint, identity.user(), agency.as_deref(), *not_after);
+        self.stands_after_handshake(&registered).map(|()| registered)
+    }
+
+    /// Asks whoever knows earlier, if there is anybody.
+    async fn look_up(&self, fingerprint: Fingerprint) -> Result<(), Refusal> {
+        match &self.misses {
+            None => Err(Refusal::Unknown),
+            Some(misses) => match misses.ask(fingerprint).await {
+                Found::Recorded => Ok(()),
+                Found::Nothing => Err(Refusal::Unknown),
+                Found::Unreachable(why) => Err(Refusal::Unreachable(why)),
+            },
         }
     }
 
@@ -152,6 +187,7 @@ impl Gate {
 struct Presented {
     fingerprint: Fingerprint,
     identity: Identity,
+    agency: Option<String>,
     not_after: Timestamp,
 }
 
@@ -173,7 +209,8 @@ fn present(peer: &Peer) -> Result<Presented, (Refusal, String)> {
     let fingerprint = Fingerprint::of(leaf);
     let identity = Identity::new(user, groups.into_iter().map(str::to_owned), fingerprint);
     let identity = identity.map_err(|error| refused(error.to_string(), NAMELESS))?;
-    Ok(Presented { fingerprint, identity, not_after: certificate.not_after })
+    let agency = certificate.subject.organizational_units().first().map(|&agency| agency.to_owned());
+    Ok(Presented { fingerprint, identity, agency, not_after: certificate.not_after })
 }
 
 /// What somebody is called whose certificate does not say it plainly.

@@ -13,9 +13,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::ident::Fingerprint;
 use crate::net::stop::Stop;
 use crate::standing::Revision;
+use crate::status::freshness::Age;
 use crate::status::{Progress, Statuses};
 use crate::world::{Clock, Timestamp};
 
+use super::deny::Denied;
 use super::refuse::{Refusal, Tally};
 use super::sync::{Mutex, MutexGuard};
 
@@ -23,6 +25,7 @@ use super::sync::{Mutex, MutexGuard};
 #[derive(Debug)]
 pub(super) struct Register {
     statuses: Arc<Statuses>,
+    denied: Denied,
     clock: Arc<dyn Clock>,
     tally: Arc<Tally>,
     open: Mutex<Open>,
@@ -46,6 +49,7 @@ pub(super) struct Leash {
     id: u64,
     fingerprint: Fingerprint,
     user: String,
+    agency: Option<String>,
     not_after: Timestamp,
     cut: watch::Sender<Option<Refusal>>,
 }
@@ -83,9 +87,10 @@ pub enum NotEnforced {
 }
 
 impl Register {
-    pub(super) fn new(statuses: Arc<Statuses>, clock: Arc<dyn Clock>, tally: Arc<Tally>) -> Self {
+    pub(super) fn new(statuses: Arc<Statuses>, denied: Denied, clock: Arc<dyn Clock>, tally: Arc<Tally>) -> Self {
         Self {
             statuses,
+            denied,
             clock,
             tally,
             open: Mutex::default(),
@@ -95,22 +100,37 @@ impl Register {
     }
 
     /// Takes a connection in; it must be judged after this and not before.
-    pub(super) fn register(self: &Arc<Self>, fingerprint: Fingerprint, user: &str, not_after: Timestamp) -> Registered {
+    pub(super) fn register(
+        self: &Arc<Self>,
+        fingerprint: Fingerprint,
+        user: &str,
+        agency: Option<&str>,
+        not_after: Timestamp,
+    ) -> Registered {
         let mut open = self.lock();
         let id = open.next;
         open.next += 1;
-        let leash =
-            Arc::new(Leash { id, fingerprint, user: user.to_owned(), not_after, cut: watch::Sender::new(None) });
+        let leash = Arc::new(Leash {
+            id,
+            fingerprint,
+            user: user.to_owned(),
+            agency: agency.map(str::to_owned),
+            not_after,
+            cut: watch::Sender::new(None),
+        });
         open.leashes.insert(id, Arc::clone(&leash));
         self.tally.open(open.leashes.len());
         Registered { register: Arc::clone(self), leash }
     }
 
-    /// What the answers say of a connection's credential at this moment.
+    /// What the answers, and whoever runs this proxy, say of a connection's credential at this moment.
     pub(super) fn judge(&self, leash: &Leash) -> Result<(), Refusal> {
-        match Refusal::of(self.statuses.status(&leash.fingerprint, self.clock.now())) {
+        if let Some(refusal) = Refusal::of(self.statuses.status(&leash.fingerprint, self.clock.now())) {
+            return Err(refusal);
+        }
+        match self.denied.covering(&leash.user, leash.agency.as_deref()) {
             None => Ok(()),
-            Some(refusal) => Err(refusal),
+            Some(denial) => Err(Refusal::Denied(denial)),
         }
     }
 
@@ -119,10 +139,14 @@ impl Register {
         if leash.is_cut() {
             return false;
         }
-        if self.clock.now().whole_seconds() <= leash.not_after {
-            return true;
-        }
-        self.cut(leash, Refusal::Expired { not_after: leash.not_after });
+        let refusal = match self.statuses.check_usable() {
+            Err(stale) => Refusal::Stale(stale),
+            Ok(()) if self.clock.now().whole_seconds() > leash.not_after => {
+                Refusal::Expired { not_after: leash.not_after }
+            }
+            Ok(()) => return true,
+        };
+        self.cut(leash, refusal);
         false
     }
 
@@ -131,7 +155,8 @@ impl Register {
         cut(&mut self.lock(), &self.tally, leash, refusal);
     }
 
-    /// Judges everything that is open whenever the answers change, and cuts what has expired four times a second.
+    /// Judges everything that is open whenever the answers change, and four times a second cuts what has expired, and
+    /// everything once the answers are too old or the list of whom to deny has changed.
     pub(super) async fn keep_judging(self: Arc<Self>, mut stop: Stop) {
         let mut progress = self.statuses.subscribe();
         let mut tick = tokio::time::interval(EXPIRY_TICK);
@@ -150,7 +175,12 @@ impl Register {
                         Ok(()) => break,
                         Err(_) => return,
                     },
-                    _ = tick.tick() => self.cut_expired(),
+                    _ = tick.tick() => {
+                        if self.denied.look() || self.statuses.check_usable().is_err() {
+                            self.judge_all();
+                        }
+                        self.cut_expired();
+                    }
                 }
             }
         }
@@ -201,6 +231,23 @@ impl Register {
         Ok(Enforced { closed, after: start.elapsed() })
     }
 
+    /// How old the answers are.
+    pub(super) fn age(&self) -> Age {
+        self.statuses.age()
+    }
+
+    /// Wall time.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The connections that each revision after one and up to another has ended.
+    pub(super) fn closed_between(&self, after: Option<Revision>, until: Revision) -> Vec<(Revision, u64)> {
+        let open = self.lock();
+        let ended = open.cut.range(..=until).filter(|(revision, _)| after.is_none_or(|after| **revision > after));
+        ended.map(|(revision, count)| (*revision, *count)).collect()
+    }
+
     pub(super) fn count(&self) -> usize {
         self.lock().leashes.len()
     }
@@ -238,7 +285,9 @@ fn cut(open: &mut Open, tally: &Tally, leash: &Leash, refusal: Refusal) {
         | Refusal::Misshapen(_)
         | Refusal::Unknown
         | Refusal::Expired { .. }
-        | Refusal::Stale(_) => {}
+        | Refusal::Stale(_)
+        | Refusal::Unreachable(_)
+        | Refusal::Denied(_) => {}
     }
     tally.cut(refusal.word());
     tracing::info!(user = leash.user, credential = %leash.fingerprint, reason = refusal.word(), "connection cut");

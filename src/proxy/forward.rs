@@ -85,6 +85,7 @@ impl Forwarder {
         if notes.removed_authorization {
             headers::warn_of_removed_authorization(answer.headers_mut());
         }
+        headers::warn_of_age(answer.headers_mut(), self.register.age());
         if notes.is_last {
             answer.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
@@ -113,6 +114,7 @@ impl Forwarder {
         if notes.removed_authorization {
             headers::warn_of_removed_authorization(answer.headers_mut());
         }
+        headers::warn_of_age(answer.headers_mut(), self.register.age());
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             answer.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
@@ -151,9 +153,9 @@ impl Forwarder {
     /// The API server's answer as the client gets it. `watch` is there for a request for a watch, and has what knows the
     /// client's HTTP/2 where it is that.
     fn pass_back(&self, response: Response<Incoming>, lease: Option<Lease>, watch: Option<Option<Writing>>) -> Answer {
-        if response.status() == StatusCode::UNAUTHORIZED && self.mode == Mode::Impersonation {
+        if response.status() == StatusCode::UNAUTHORIZED {
             self.upstream.forget_token();
-            tracing::error!("the API server refused the proxy's own credential; look at upstream.token_file");
+            tracing::error!("the API server refused the proxy's own credential; look at [upstream] in the settings");
             return ours(&bad_gateway("the API server refused the proxy's own credential"));
         }
         let (mut head, body) = response.into_parts();

@@ -1,8 +1,8 @@
 //! The gate in front of one API server: mutual TLS, and the question "does this credential stand?" for every
 //! connection, every request and every live stream.
 //!
-//! It knows a credential by the fingerprint of the certificate that was presented and asks
-//! [`Statuses`] alone; where those come from is not its business.
+//! It knows a credential by the fingerprint of the certificate that was presented and asks [`Statuses`] alone: the
+//! authority's own where both are one process, else what [`follow`] keeps up from the authority's feed.
 //!
 //! Three checks, each in a place of its own, each with a test that fails without it:
 //! * after the handshake, once the connection is registered: `admit::stands_after_handshake`
@@ -28,8 +28,13 @@
 //!
 //! Read `admit` first (what happens to a connection), then `connections` (who is open; cutting), `forward` (a request),
 //! `headers`, `relay` (bodies), `lane` and `pool` (whose connections to the API server), `upstream`, `upgrade` and
-//! `websocket` (other protocols), `tunnel`, `refuse`, `health`, `settings`.
+//! `websocket` (other protocols), `tunnel`, `refuse`, `deny` (by whoever runs the proxy), `miss` (what is not known
+//! yet), `authority` and `follow` (the feed), `incidents`, `health`, `settings`, `believed` (does the API server look at
+//! who we say a request is for?).
 
+pub mod deny;
+pub mod miss;
+pub mod incidents;
 mod sync;
 mod refuse;
 mod connections;
@@ -43,13 +48,17 @@ mod lane;
 mod forward;
 mod tunnel;
 mod admit;
+pub mod authority;
+pub mod follow;
 pub mod health;
 pub mod settings;
+pub mod believed;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::net::listen;
@@ -62,6 +71,10 @@ use crate::world::Clock;
 
 use admit::Gate;
 use connections::Register;
+use deny::{Denied, DenyList};
+use follow::{Conversation, FeedTally, Link};
+use incidents::Incidents;
+use miss::{LookUp, Misses};
 use pool::Pools;
 use refuse::Tally;
 use settings::Settings;
@@ -95,6 +108,19 @@ pub struct Parts<'a> {
     pub clock: Arc<dyn Clock>,
     /// Where its counts go.
     pub metrics: &'a Metrics,
+    /// What a proxy away from its authority needs besides.
+    pub remote: Remote,
+}
+
+/// What a proxy away from its authority needs besides; nothing of it where the answers are the authority's own.
+#[derive(Debug, Default)]
+pub struct Remote {
+    /// Who is asked about certificates that are not known.
+    pub source: Option<Arc<dyn LookUp>>,
+    /// Whom to deny whatever the authority says.
+    pub deny_list: Option<DenyList>,
+    /// Where incidents are reported.
+    pub incidents: Incidents,
 }
 
 impl Proxy {
@@ -106,7 +132,10 @@ impl Proxy {
             tls::server_config(parts.serving, Some(parts.anchors), settings.versions, Arc::clone(&parts.clock))?;
         let config = tls::offering_http2(&config);
         let tally = Arc::new(Tally::new(parts.metrics));
-        let register = Arc::new(Register::new(parts.statuses, parts.clock, Arc::clone(&tally)));
+        let Remote { source, deny_list, incidents } = parts.remote;
+        let misses = source.map(|source| Misses::new(source, Arc::clone(&parts.statuses)));
+        let denied = Denied::new(deny_list);
+        let register = Arc::new(Register::new(parts.statuses, denied, parts.clock, Arc::clone(&tally)));
         let (watch_stopper, watch_stop) = stop::channel();
         let watching = tokio::spawn(Arc::clone(&register).keep_judging(watch_stop));
         let gate = Gate {
@@ -116,6 +145,8 @@ impl Proxy {
             http: settings.http,
             cut_time: settings.cut_time,
             tally,
+            misses,
+            incidents,
         };
         let serving = tokio::spawn(listen::serve(parts.listener, config, Arc::new(gate), settings.listen, stop));
         Ok(Self { register, stopper, watch_stopper, serving, watching })
@@ -125,6 +156,15 @@ impl Proxy {
     /// killed up to then has ended, its tasks joined and its sockets closed on both sides.
     pub async fn enforced(&self, revision: Revision, deadline: Duration) -> Result<Enforced, NotEnforced> {
         self.register.enforced(revision, deadline).await
+    }
+
+    /// Follows the authority until the proxy stops.
+    pub fn follow(&self, link: Link, metrics: &Metrics) -> watch::Receiver<Conversation> {
+        let (state, watching) = watch::channel(Conversation::Away("it was not reached yet".to_owned()));
+        let tally = FeedTally::new(metrics);
+        let stop = self.watch_stopper.listener();
+        tokio::spawn(follow::follow(link, Arc::clone(&self.register), tally, state, stop));
+        watching
     }
 
     /// How many connections are let in at this moment.

@@ -18,6 +18,9 @@ use crate::standing::Cut;
 use crate::status::{Lock, Stale, Status};
 use crate::world::Timestamp;
 
+use super::deny::Denial;
+use super::miss::Unreachable;
+
 /// Why a credential is not let in, or no longer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -25,9 +28,15 @@ pub(super) enum Refusal {
     Misshapen(String),
     Unknown,
     Revoked(Cut),
-    Expired { not_after: Timestamp },
+    Expired {
+        not_after: Timestamp,
+    },
     Locked(Lock),
     Stale(Stale),
+    /// Not known here, and nobody could be asked.
+    Unreachable(Unreachable),
+    /// Whoever runs the proxy refuses it.
+    Denied(Denial),
 }
 
 impl Refusal {
@@ -59,6 +68,17 @@ impl Refusal {
                 "access locked since {} for user {user} (by the lock on {}); ask an administrator to unlock it",
                 lock.at, lock.key.id
             )),
+            Self::Denied(denial) => unauthorized(format!(
+                "access denied at this proxy since {} for user {user} (by the denial of {}); ask whoever runs it",
+                denial.since, denial.id
+            )),
+            Self::Unreachable(why) => Failure::new(
+                503,
+                Reason::ServiceUnavailable,
+                format!(
+                    "the certificate of user {user} is not known here yet, and the authority gave no answer: {why}"
+                ),
+            ),
             Self::Stale(stale) => Failure::new(
                 503,
                 Reason::ServiceUnavailable,
@@ -77,6 +97,8 @@ impl Refusal {
             Self::Expired { .. } => "expired",
             Self::Locked(_) => "locked",
             Self::Stale(_) => "stale",
+            Self::Unreachable(_) => "unreachable",
+            Self::Denied(_) => "denied",
         }
     }
 }

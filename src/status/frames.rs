@@ -216,7 +216,7 @@ impl Decoder {
     }
 
     /// The next frame, once all of it is there.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
+    pub fn frame<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
         let Some((length, rest)) = self.octets.get(self.read..).and_then(<[u8]>::split_first_chunk::<LENGTH>) else {
             return Ok(None);
         };
@@ -289,7 +289,7 @@ mod tests {
             let (mut decoder, mut got) = (Decoder::default(), Vec::new());
             for part in octets.chunks(piece) {
                 decoder.push(part);
-                while let Some(frame) = decoder.next::<Up>().unwrap() {
+                while let Some(frame) = decoder.frame::<Up>().unwrap() {
                     got.push(frame);
                 }
             }
@@ -302,11 +302,11 @@ mod tests {
     fn what_is_too_long_or_means_nothing_is_refused() {
         let mut decoder = Decoder::default();
         decoder.push(&[0xff; 4]);
-        assert!(matches!(decoder.next::<Up>(), Err(FrameError::TooLong(_))));
+        assert!(matches!(decoder.frame::<Up>(), Err(FrameError::TooLong(_))));
         for bad in [&[0, 0, 0, 1, 200][..], &[0, 0, 0, 3, 1, 5, 9], &[0, 0, 0, 0]] {
             let mut decoder = Decoder::default();
             decoder.push(bad);
-            assert!(matches!(decoder.next::<Up>(), Err(FrameError::Unreadable(_))), "{bad:?}");
+            assert!(matches!(decoder.frame::<Up>(), Err(FrameError::Unreadable(_))), "{bad:?}");
         }
     }
 

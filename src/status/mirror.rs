@@ -119,13 +119,23 @@ impl Mirror {
         is_ours.then_some((fresh.asked, fresh.bound))
     }
 
-    /// Adds what the feed said last. A mirror without a snapshot takes nothing.
+    /// Adds what the feed said last. A mirror without a snapshot takes nothing; one that could not be written is one
+    /// without a snapshot until it is written anew.
     pub fn append(&mut self, changes: &Changes) -> io::Result<()> {
-        let Some(open) = &mut self.open else { return Ok(()) };
+        let Some(mut open) = self.open.take() else { return Ok(()) };
         let octets = record(&Kept::Changes(changes.clone()))?;
         open.file.write_at(&octets, open.end)?;
         open.end += u64::try_from(octets.len()).unwrap_or(0);
+        self.open = Some(open);
         Ok(())
+    }
+
+    /// The mirror itself, to be written elsewhere; what is left takes nothing until that one is put back.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let left =
+            Self { disk: Arc::clone(&self.disk), dir: self.dir.clone(), cluster: self.cluster.clone(), open: None };
+        std::mem::replace(self, left)
     }
 
     /// Whether the changes have outgrown the snapshot.
@@ -175,7 +185,12 @@ impl Mirror {
     }
 
     /// Notes that everything the authority had when it was asked at `asked` is enforced and in the file.
+    ///
+    /// A mirror without a snapshot is never confirmed.
     pub fn confirm(&self, timeline: [u8; 16], asked: Uptime, bound: Duration) -> io::Result<()> {
+        if self.open.is_none() {
+            return Ok(());
+        }
         let unfinished = self.dir.join("fresh.new");
         match self.disk.remove(&unfinished) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -114,7 +114,13 @@ impl Oracle {
             | Event::AuthorityCreated { .. }
             | Event::ClusterAdded { .. }
             | Event::CrlIssued { .. }
-            | Event::Refused { .. } => {}
+            | Event::Refused { .. }
+            | Event::ProxyInvited { .. }
+            | Event::ProxyJoined { .. }
+            | Event::ProxyRemoved { .. }
+            | Event::ProxyFollows { .. }
+            | Event::ProxyGone { .. }
+            | Event::ProxyReported { .. } => {}
         }
     }
 

@@ -12,7 +12,7 @@ use portcullis::net::tls::{ClientAnchors, Serving};
 use portcullis::net::{dial, listen, tls};
 use portcullis::observe::Metrics;
 use portcullis::proxy::settings::{Credential, Settings, Upstream};
-use portcullis::proxy::{Parts, Proxy};
+use portcullis::proxy::{Parts, Proxy, Remote};
 use portcullis::secret::Secret;
 use portcullis::standing::{Cut, CutKey, Revision};
 use portcullis::status::{Change, Credential as Recorded, Statuses};
@@ -59,6 +59,7 @@ impl Gate {
             statuses: Arc::clone(&statuses),
             clock: Arc::new(SystemClock),
             metrics: &metrics,
+            remote: Remote::default(),
         };
         let proxy = Proxy::start(parts, settings).unwrap();
         let gate =

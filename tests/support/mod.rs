@@ -1,12 +1,14 @@
 //! What the stories share: a running product in a folder of its own, its command line, and the programs of others.
 //!
 //! [`Demo`] is one `portcullis quickstart` on free ports; [`Kubeconfig`] what a user was given; `run` starts programs and
-//! waits for them, never longer than it has to; `public` asks the public listener. Nothing here sleeps: what is waited for
-//! is a line, an end, or an answer.
+//! waits for them, never longer than it has to; `public` asks the public listener; `kube` is a real API server. Nothing here
+//! sleeps: what is waited for is a line, an end, or an answer.
 #![allow(dead_code, reason = "each story uses another part of this")]
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on has failed")]
 
+pub(crate) mod kube;
 pub(crate) mod public;
+pub(crate) mod remote;
 pub(crate) mod run;
 
 use std::ffi::OsStr;
@@ -73,6 +75,11 @@ impl Demo {
     /// Kills it without any chance to tidy up.
     pub(crate) fn kill(&mut self) {
         self.end(Signal::KILL);
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.live.as_ref().expect("it is running").signal(signal);
     }
 
     fn end(&mut self, signal: Signal) -> Option<i32> {

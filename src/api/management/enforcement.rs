@@ -124,4 +124,4 @@ fn milliseconds(duration: Duration) -> u64 {
 const MORE: Duration = Duration::from_secs(2);
 
 /// The longest it can be made to wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(20 * 60);
+const LONGEST_WAIT: Duration = Duration::from_secs(30 * 60);

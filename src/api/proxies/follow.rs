@@ -4,17 +4,13 @@
 //! is not ours, or one from our own future, ends the conversation and is shouted about: one of the two sides was
 //! restored, cloned or replaced.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{Response, StatusCode, header};
 use http_body_util::BodyExt as _;
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::Incoming;
 use serde::Serialize;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::access::{Actor, ProxyHolder};
@@ -23,17 +19,18 @@ use crate::api::management::revocations::blocking;
 use crate::ca::proxies::instances::{Follow, Report};
 use crate::ca::proxies::look::ClusterAuthorities;
 use crate::command::{Code, Rejected};
+use crate::net::channel::{ChannelBody, Writer, channel};
 use crate::publish::feed::SnapshotPlace;
 use crate::standing::Revision;
 use crate::status::concerns;
 use crate::status::frames::{self, AuthorityHello, Changes, Cursor, Decoder, Down, ProxyHello, Up, VERSION};
 
 /// `POST /v1/feed`: the answer's body goes on until either side leaves.
-pub async fn follow(api: Arc<Api>, actor: Actor, request: Request<Incoming>) -> Result<Response<Frames>, Rejected> {
+pub async fn follow(api: Arc<Api>, actor: Actor, body: Incoming) -> Result<Response<ChannelBody>, Rejected> {
     let Actor::Proxy(holder) = actor else {
         return Err(Rejected::new(Code::Forbidden, "only a proxy follows the feed, with its own certificate"));
     };
-    let mut up = Upstream { body: request.into_body(), decoder: Decoder::default() };
+    let mut up = Upstream { body, decoder: Decoder::default() };
     let hello = match timeout(HELLO_TIME, up.next()).await {
         Ok(Ok(Some(Up::Hello(hello)))) => hello,
         Ok(Err(error)) => return Err(Rejected::invalid(error)),
@@ -44,7 +41,7 @@ pub async fn follow(api: Arc<Api>, actor: Actor, request: Request<Incoming>) -> 
         let (api, holder, hello) = (Arc::clone(&api), holder.clone(), hello.clone());
         blocking(move || Ok(api.engine.run(&Actor::Proxy(holder), &Follow(hello))?.outcome)).await?
     };
-    let (sender, receiver) = mpsc::channel(FRAMES_WAITING);
+    let (sender, receiver) = channel(FRAMES_WAITING);
     let connection = api.feed.connect(row);
     let instance = hello.instance;
     tracing::info!(proxy = %holder.name, instance = hex::encode(instance), "a proxy follows");
@@ -64,7 +61,7 @@ pub async fn follow(api: Arc<Api>, actor: Actor, request: Request<Incoming>) -> 
         let why = ended.err().unwrap_or_else(|| "it left".to_owned());
         tracing::info!(proxy = %holder.name, instance = hex::encode(instance), why, "a proxy follows no more");
     });
-    let mut response = Response::new(Frames(receiver));
+    let mut response = Response::new(receiver);
     *response.status_mut() = StatusCode::OK;
     let kind = header::HeaderValue::from_static("application/vnd.portcullis.feed");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -262,7 +259,7 @@ impl Upstream {
     /// The next frame; none when the proxy has left.
     async fn next(&mut self) -> Result<Option<Up>, String> {
         loop {
-            if let Some(frame) = self.decoder.next().map_err(|error| error.to_string())? {
+            if let Some(frame) = self.decoder.frame().map_err(|error| error.to_string())? {
                 return Ok(Some(frame));
             }
             match self.body.frame().await {
@@ -278,35 +275,16 @@ impl Upstream {
     }
 }
 
-struct Downstream(mpsc::Sender<Bytes>);
+struct Downstream(Writer);
 
 impl Downstream {
-    /// Hands a frame over; a proxy that takes nothing for too long is left.
     async fn send<T: Serialize + Sync>(&self, frame: &T) -> Result<(), String> {
         let octets = frames::encode(frame).map_err(|error| error.to_string())?;
-        match timeout(SEND_TIME, self.0.send(octets.into())).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err("it left".to_owned()),
-            Err(_) => Err(format!("it took nothing for {} s", SEND_TIME.as_secs())),
-        }
-    }
-}
-
-/// The frames that go down, as the body of an answer.
-#[derive(Debug)]
-pub struct Frames(mpsc::Receiver<Bytes>);
-
-impl Body for Frames {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.0.poll_recv(cx).map(|octets| octets.map(|octets| Ok(Frame::data(octets))))
+        self.0.send(octets).await.map_err(|error| error.to_string())
     }
 }
 
 const HELLO_TIME: Duration = Duration::from_secs(10);
-const SEND_TIME: Duration = Duration::from_secs(10);
 /// Frames that wait for the network.
 const FRAMES_WAITING: usize = 8;
 /// Some 200 octets each.

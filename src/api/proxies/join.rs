@@ -8,7 +8,7 @@ use crate::api::routes::{Call, Reply};
 use crate::ca::proxies::join::{Equip, Equipped};
 use crate::command::{Code, Rejected};
 use crate::ident::IssuerName;
-use crate::status::joining::{Equipped as Certificates, EquipRequest};
+use crate::status::joining::{EquipRequest, Equipped as Certificates};
 use crate::x509::csr::Request;
 use crate::x509::pem::{self, Label};
 use crate::x509::public_key::PublicKey;

@@ -45,6 +45,17 @@ fn every_documented_command_parses() {
         "portcullis cluster show c",
         "portcullis cert list --expiring 7d",
         "portcullis cert show aa",
+        "portcullis proxy run",
+        "portcullis proxy token --cluster c --name c-a",
+        "portcullis proxy join - --config f",
+        "portcullis proxy list",
+        "portcullis proxy remove c-a --yes",
+        "portcullis proxy deny ana --remove",
+        "portcullis proxy deny",
+        "portcullis kubernetes rbac",
+        "portcullis kubernetes rbac --group g --group h --service-account n/a --cluster-role-name r -o json",
+        "portcullis kubernetes rbac --group g --user u",
+        "portcullis kubernetes front-proxy-ca --out-dir d --name p",
         "portcullis completions zsh",
     ] {
         if let Err(error) = parse(line) {
@@ -70,7 +81,10 @@ fn what_cannot_be_meant_is_wrong_usage() {
         "portcullis user edit ana --agency y --no-agency",
         "portcullis cluster add c --server http://a",
         "portcullis user list -o xml",
-        "portcullis proxy run",
+        "portcullis proxy token",
+        "portcullis proxy token --cluster c --name A",
+        "portcullis proxy join",
+        "portcullis proxy deny --remove",
     ] {
         let error = parse(line).err().map(|error| error.exit_code());
         assert_eq!(error, Some(2), "{line}");

@@ -53,3 +53,16 @@ fn a_proxy_has_one_credential_upstream() {
     let pair = both.replace("token_file='t'\n", "");
     assert!(matches!(read_text(&pair).unwrap().upstream.credential, Credential::Certificate { .. }));
 }
+
+#[test]
+fn an_api_server_that_is_to_believe_the_proxy_is_shown_a_certificate() {
+    let text =
+        "[cluster]\nname='c'\n[upstream]\nurl='https://a'\nca='c'\ntoken_file='t'\n[identity]\nmode='request-header'\n";
+    let lines = read_text(text).unwrap_err().lines;
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with("identity.mode: request-header wanted upstream.certificate and upstream.key, found"));
+    let certificate = text.replace("token_file='t'", "certificate='c'\nkey='k'");
+    assert_eq!(read_text(&certificate).unwrap().identity, Identity::RequestHeader);
+    let impersonation = text.replace("request-header", "impersonation");
+    assert_eq!(read_text(&impersonation).unwrap().identity, Identity::Impersonation);
+}

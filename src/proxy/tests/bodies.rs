@@ -15,8 +15,10 @@ use crate::ident::Fingerprint;
 use crate::net::fixtures::{HandClock, NOW};
 use crate::observe::Metrics;
 use crate::proxy::connections::Register;
+use crate::proxy::deny::Denied;
 use crate::proxy::refuse::Tally;
 use crate::proxy::relay::{Broken, Upload};
+use crate::standing::Revision;
 use crate::status::Statuses;
 
 const LAST_CHUNK: &str = "0\r\n\r\n";
@@ -137,8 +139,10 @@ async fn the_end_of_a_dropped_connection_is_not_the_end_of_an_upload() {
         near.write_all(head.as_bytes()).await.unwrap();
         let body = take.recv().await.unwrap();
         let tally = Arc::new(Tally::new(&Metrics::new()));
-        let register = Arc::new(Register::new(Arc::new(Statuses::empty()), HandClock::at(NOW), tally));
-        let registered = register.register(Fingerprint::from_octets([1; 32]), "alice", NOW);
+        let statuses = Arc::new(Statuses::empty());
+        statuses.reached(Revision::default());
+        let register = Arc::new(Register::new(statuses, Denied::default(), HandClock::at(NOW), tally));
+        let registered = register.register(Fingerprint::from_octets([1; 32]), "alice", None, NOW);
         let mut upload = Upload::new(body, Version::HTTP_11, &register, registered.leash(), Arc::default());
         assert!(upload.frame().await.unwrap().is_ok());
         serving.abort();

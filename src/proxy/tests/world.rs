@@ -124,6 +124,7 @@ impl World {
             statuses: Arc::clone(&statuses),
             clock: Arc::clone(&clock) as _,
             metrics: &metrics,
+            remote: super::super::Remote::default(),
         };
         let mut settings = Settings::new("prod".parse().unwrap(), upstream);
         settings.listen.grace = Duration::from_millis(300);
