@@ -189,26 +189,23 @@ impl Pool {
     }
 
     async fn find(self: &Arc<Self>) -> Result<Option<Place>, UpstreamError> {
-        loop {
-            let mut sender = {
-                let mut open = self.lock();
-                let open = open.as_mut().ok_or(UpstreamError::Closed)?;
-                if let Some(place) = self.find_stream(open) {
-                    return Ok(Some(place));
-                }
-                open.idle.retain(|sender| !sender.is_closed());
-                let ready = open.idle.iter().position(http1::SendRequest::is_ready);
-                match ready.map(|at| open.idle.swap_remove(at)).or_else(|| open.idle.pop()) {
-                    Some(sender) => sender,
-                    None => return Ok(None),
-                }
-            };
-            // Its answer has come to an end; what it was asked may still be on its way.
-            if matches!(tokio::time::timeout(READY_TIME, sender.ready()).await, Ok(Ok(()))) {
-                let hold = Hold { pool: Arc::clone(self), _stream: None };
-                return Ok(Some(Place { way: Way::Http1(sender), hold }));
+        let mut sender = {
+            let mut open = self.lock();
+            let open = open.as_mut().ok_or(UpstreamError::Closed)?;
+            if let Some(place) = self.find_stream(open) {
+                return Ok(Some(place));
             }
-        }
+            open.idle.retain(|sender| !sender.is_closed());
+            let ready = open.idle.iter().position(http1::SendRequest::is_ready);
+            match ready.map(|at| open.idle.swap_remove(at)).or_else(|| open.idle.pop()) {
+                Some(sender) => sender,
+                None => return Ok(None),
+            }
+        };
+        // Its answer has come to an end; what it was asked may still be on its way.
+        let is_ready = matches!(tokio::time::timeout(READY_TIME, sender.ready()).await, Ok(Ok(())));
+        let hold = Hold { pool: Arc::clone(self), _stream: None };
+        Ok(is_ready.then_some(Place { way: Way::Http1(sender), hold }))
     }
 
     fn find_stream(self: &Arc<Self>, open: &mut Open) -> Option<Place> {
@@ -348,7 +345,7 @@ const SEND_BUFFER: usize = 64 * 1024;
 const HEADERS_SIZE: u32 = 64 * 1024;
 /// Connections on HTTP/1.1 that are kept for later: kubectl asks for a handful of things at once.
 const MOST_IDLE: usize = 8;
-/// How long the end of the previous exchange is waited for before another connection is taken instead.
+/// How long the end of the previous exchange is waited for before a new connection is made instead.
 const READY_TIME: Duration = Duration::from_secs(1);
 /// As client-go does, which notices within this that its API server is gone.
 const PING_AFTER: Duration = Duration::from_secs(30);

@@ -190,6 +190,29 @@ async fn a_stream_that_is_not_read_holds_up_no_other_and_little_memory() {
 }
 
 #[tokio::test]
+async fn an_upload_that_the_api_server_does_not_read_holds_up_no_other() {
+    for world in World::each().await {
+        let alice = world.issue("alice");
+        let mut client = Http2::connect(&world, Some(&alice)).await;
+        let mut stalled = Vec::new();
+        for _ in 0..4 {
+            let (response, mut body) = client.send(request(Method::POST, "/stall"), false).await;
+            // As much as there are windows for.
+            body.send_data(vec![0; 16 << 20].into(), false).unwrap();
+            stalled.push((response, body));
+        }
+        world.until_requests(4).await;
+        for _ in 0..20 {
+            let (response, mut body) = client.send(request(Method::POST, "/upload"), false).await;
+            body.send_data(vec![0; 32 << 10].into(), true).unwrap();
+            assert_eq!(answer(response).await.body, "whole");
+        }
+        let revision = world.revoke("alice");
+        assert_eq!(world.proxy.enforced(revision, PATIENCE).await.unwrap().closed, 1);
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_read_cannot_hold_its_connection() {
     for world in World::each().await {
         let alice = world.issue("alice");

@@ -376,6 +376,10 @@ impl ApiServer {
         let protocol = head.headers.get(header::UPGRADE).cloned();
         let offered = head.headers.get(header::SEC_WEBSOCKET_PROTOCOL).cloned();
         self.0.requests.lock().unwrap().push((format!("{} {target}", head.method), head.headers));
+        if target == "/stall" {
+            let _unread = body;
+            return std::future::pending().await;
+        }
         let body = Watched { body, seen: Arc::clone(&self.0), is_upload: target == "/upload", told: false };
         let body = body.collect().await;
         if let Some(trailers) = body.as_ref().ok().and_then(|body| body.trailers()) {
