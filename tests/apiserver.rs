@@ -268,8 +268,9 @@ fn a_revocation_ends_commands_logs_and_forwarded_ports_in_a_pod() {
         let open = [&forward, &older_forward].map(must_give_back);
 
         site.revoke(id, front);
-        the_rest_of(command).ended(1).saying(&["certificate revoked", id, "ask an administrator"]);
-        the_rest_of(older_command);
+        for cut in [command, older_command] {
+            the_rest_of(cut).ended(1).saying(&["certificate revoked", id, "ask an administrator"]);
+        }
         for cut in [log, forward, older_forward] {
             assert_ne!(the_rest_of(cut).ended(1).err, "", "a cut is no clean end");
         }
