@@ -135,8 +135,6 @@ impl Gate {
         let (no_more, listener) = stop::channel();
         let service = service_fn(move |request| Arc::clone(&forwarder).answer(request));
         let mut serving = Box::pin(http::serve(stream, service, self.http.clone(), listener));
-        // Declared behind it, and so dropped before it, whatever ends this.
-        let over = lane.over();
         let mut is_stopping = false;
         let switched = loop {
             tokio::select! {
@@ -156,7 +154,6 @@ impl Gate {
                 }
             }
         };
-        drop(over);
         drop(serving);
         if let (Some(near), Some(far)) = (switched, lane.take_far_end()) {
             // Nothing more goes the way of the requests before.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
@@ -57,6 +57,10 @@ impl NoAnswer {
         Self(what.to_string())
     }
 }
+
+/// The authority will not serve this proxy; for people.
+#[derive(Debug)]
+pub(super) struct Refused(pub(super) String);
 
 /// A connection; dropping it closes the socket.
 #[derive(Debug)]
@@ -129,19 +133,21 @@ impl Authority {
         exchange(connection.sender.clone(), self.request(method, path, secret, Either::Left(body.into()))?).await
     }
 
-    /// Opens the feed.
+    /// Opens the feed. A refusal is told apart from what may be otherwise in a moment.
     pub(super) async fn open_feed(
         &self,
         connection: &Connection,
         up: ChannelBody,
-    ) -> Result<Response<Incoming>, NoAnswer> {
+    ) -> Result<Result<Incoming, Refused>, NoAnswer> {
         let request = self.request(Method::POST, "/v1/feed", None, Either::Right(up))?;
         let answer = connection.sender.clone().send_request(request).await.map_err(NoAnswer::new)?;
-        if answer.status() == StatusCode::OK {
-            return Ok(answer);
+        let status = answer.status();
+        if status == StatusCode::OK {
+            return Ok(Ok(answer.into_body()));
         }
         let body = Limited::new(answer.into_body(), MOST_OCTETS).collect().await.map_err(NoAnswer::new)?.to_bytes();
-        Err(refused(&body))
+        let NoAnswer(why) = refused(&body);
+        if status.is_client_error() { Ok(Err(Refused(why))) } else { Err(NoAnswer(why)) }
     }
 
     fn request(

@@ -4,7 +4,7 @@
 //! gone through afterwards. So whichever of the two comes first, the other sees it: no connection slips between.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -13,11 +13,13 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::ident::Fingerprint;
 use crate::net::stop::Stop;
 use crate::standing::Revision;
+use crate::status::freshness::Age;
 use crate::status::{Progress, Statuses};
 use crate::world::{Clock, Timestamp};
 
 use super::deny::Denied;
 use super::refuse::{Refusal, Tally};
+use super::sync::{Mutex, MutexGuard};
 
 /// All connections that are let in.
 #[derive(Debug)]
@@ -185,7 +187,7 @@ impl Register {
     }
 
     /// The check on every change: cuts each open connection whose credential no longer stands.
-    fn judge_all(&self) {
+    pub(super) fn judge_all(&self) {
         let mut open = self.lock();
         for leash in open.alive() {
             if let Err(refusal) = self.judge(&leash) {
@@ -227,6 +229,11 @@ impl Register {
         }
         let closed = self.lock().cut.get(&revision).copied().unwrap_or(0);
         Ok(Enforced { closed, after: start.elapsed() })
+    }
+
+    /// How old the answers are.
+    pub(super) fn age(&self) -> Age {
+        self.statuses.age()
     }
 
     /// Wall time.

@@ -33,7 +33,7 @@ use crate::status::mirror::Mirror;
 use crate::status::{Snapshot, Statuses};
 use crate::world::{Clock, Entropy, Uptime, random};
 
-use super::authority::{Authority, Connection, NoAnswer};
+use super::authority::{Authority, Connection, NoAnswer, Refused};
 use super::connections::Register;
 use super::incidents::Incidents;
 
@@ -286,8 +286,9 @@ impl Follower {
 
     async fn open(&self, connection: &Connection, body: crate::net::channel::ChannelBody) -> Result<Downward, Ended> {
         let opening = self.link.authority.open_feed(connection, body);
-        let answer = tokio::time::timeout(SILENCE, opening).await.map_err(|_| away("no answer"))??;
-        Ok(Downward { body: answer.into_body(), decoder: Decoder::default() })
+        let opened = tokio::time::timeout(SILENCE, opening).await.map_err(|_| away("no answer"))??;
+        let body = opened.map_err(|Refused(why)| Ended::Alarm(why))?;
+        Ok(Downward { body, decoder: Decoder::default() })
     }
 
     async fn say(&self, up: &Writer, frame: &Up) -> Result<(), Ended> {

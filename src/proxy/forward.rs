@@ -19,7 +19,7 @@ use super::headers::{self, Notes, Protocol};
 use super::lane::{Lane, Lease};
 use super::last_words::LastWords;
 use super::refuse::{self, At, Refusal, Tally};
-use super::relay::{self, Broken, Download, Upload, Watch};
+use super::relay::{Broken, Download, Upload, Watch};
 use super::upgrade;
 use super::upstream::{Upstream, UpstreamError};
 
@@ -71,12 +71,8 @@ impl Forwarder {
         let watch = is_watch(&head.method, &head.uri).then(|| head.extensions.remove::<Writing>());
         let is_safe = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let refused_trailer = Arc::new(AtomicBool::new(false));
-        let request = relay::Request {
-            version: head.version,
-            is_over: self.lane.is_over(),
-            refused_trailer: Arc::clone(&refused_trailer),
-        };
-        let body = Upload::new(body, &self.register, &self.leash, request);
+        let told = Arc::clone(&refused_trailer);
+        let body = Upload::new(body, head.version, &self.register, &self.leash, told);
         head.extensions.clear();
         self.tally.requested();
         let mut answer = match self.lane.send(Request::from_parts(head, body)).await {
@@ -89,6 +85,7 @@ impl Forwarder {
         if notes.removed_authorization {
             headers::warn_of_removed_authorization(answer.headers_mut());
         }
+        headers::warn_of_age(answer.headers_mut(), self.register.age());
         if notes.is_last {
             answer.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
@@ -117,6 +114,7 @@ impl Forwarder {
         if notes.removed_authorization {
             headers::warn_of_removed_authorization(answer.headers_mut());
         }
+        headers::warn_of_age(answer.headers_mut(), self.register.age());
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             answer.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }

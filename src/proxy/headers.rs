@@ -9,6 +9,7 @@ use http::{Request, Uri, Version};
 
 use crate::kube::identity::{Identity, Mode, Treatment, folded, treatment};
 use crate::kube::status::{Failure, Reason};
+use crate::status::freshness::Age;
 
 use super::websocket;
 
@@ -138,6 +139,14 @@ pub(super) fn prepare_response(headers: &mut HeaderMap) {
 pub(super) fn warn_of_removed_authorization(headers: &mut HeaderMap) {
     let text = r#"299 - "the Authorization header was removed: the client certificate says who you are""#;
     headers.append(header::WARNING, HeaderValue::from_static(text));
+}
+
+/// Tells a client that what it was let in by is older than it should be.
+pub(super) fn warn_of_age(headers: &mut HeaderMap, age: Age) {
+    if let Age::Tolerated(age) = age {
+        let text = format!(r#"299 - "revocation data is {} s old: the authority cannot be reached""#, age.as_secs());
+        headers.extend(HeaderValue::from_str(&text).ok().map(|text| (header::WARNING, text)));
+    }
 }
 
 /// Who the user is, as the proxy says it: whatever was there under these names is replaced.

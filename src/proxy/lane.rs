@@ -30,7 +30,6 @@ pub(super) struct Lane {
     pool: Arc<Pool>,
     credential: Fingerprint,
     has_left: AtomicBool,
-    is_over: Arc<AtomicBool>,
     /// `None` once the lane is closed.
     own: Mutex<Option<Own>>,
 }
@@ -56,7 +55,7 @@ pub(super) struct FarEnd {
 /// What holds an answer's place until the answer has come to its end.
 #[derive(Debug)]
 pub(super) struct Lease {
-    pub(super) hold: Hold,
+    hold: Hold,
     sender: Option<http1::SendRequest<Upload>>,
 }
 
@@ -69,16 +68,6 @@ impl Lease {
     }
 }
 
-/// Says that the client's connection is over, when dropped: an end of a body that comes after it is none.
-#[derive(Debug)]
-pub(super) struct Over(Arc<AtomicBool>);
-
-impl Drop for Over {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
 impl Lane {
     pub(super) fn new(pools: &Arc<Pools>, credential: Fingerprint) -> Self {
         Self {
@@ -86,19 +75,8 @@ impl Lane {
             pool: pools.enter(credential),
             credential,
             has_left: AtomicBool::new(false),
-            is_over: Arc::default(),
             own: Mutex::new(Some(Own::default())),
         }
-    }
-
-    /// To be dropped before what reads from the client.
-    pub(super) fn over(&self) -> Over {
-        Over(Arc::clone(&self.is_over))
-    }
-
-    /// Whether the client's connection is over.
-    pub(super) fn is_over(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.is_over)
     }
 
     fn upstream(&self) -> &Upstream {

@@ -35,6 +35,7 @@
 pub mod deny;
 pub mod miss;
 pub mod incidents;
+mod sync;
 mod refuse;
 mod connections;
 mod relay;

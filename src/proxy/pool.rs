@@ -144,11 +144,6 @@ impl Drop for Stream {
 }
 
 impl Hold {
-    /// Whether the connections were closed under the exchange: an end that comes then is none.
-    pub(super) fn is_closed(&self) -> bool {
-        self.pool.lock().is_none()
-    }
-
     /// Gives a connection back whose exchange has come to its end.
     pub(super) fn give_back(&self, sender: http1::SendRequest<Upload>) {
         if let Some(open) = self.pool.lock().as_mut()

@@ -1,7 +1,7 @@
 //! Bodies on their way through, each with a switch that ends it so that it never looks complete.
 //!
-//! Hyper ends a body without an error in three cases in which it is not whole: the connection that it came from was
-//! dropped, its stream was reset with CANCEL, or with NO_ERROR. So an end counts only where it is proven.
+//! Hyper ends a body without an error although it is not whole where its stream was reset with CANCEL or NO_ERROR. So on
+//! HTTP/2 an end counts only where it is proven.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -79,11 +79,9 @@ impl Source {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 
-    /// Whether the end that was found is the body's own. `is_gone` says that the connection it came from is, or is about
-    /// to be; a chunked body of HTTP/1.1 shows no difference.
-    fn is_whole(&self, is_gone: bool) -> bool {
-        let tells = self.is_http2 || self.body.size_hint().exact().is_some();
-        if tells { self.body.is_end_stream() } else { !is_gone }
+    /// Whether the end that was found is the body's own.
+    fn is_whole(&self) -> bool {
+        !self.is_http2 || self.body.is_end_stream()
     }
 }
 
@@ -95,25 +93,22 @@ pub(super) struct Upload {
     /// `None` where a request without a body is sent once more.
     source: Option<Source>,
     guard: Guard,
-    /// Whether the client's connection is over.
-    is_over: Arc<AtomicBool>,
     /// Set when a trailer was refused, so that the client can be told.
     refused_trailer: Arc<AtomicBool>,
     hold: Option<Hold>,
 }
 
-/// What an upload is told about the request it belongs to.
-pub(super) struct Request {
-    pub(super) version: Version,
-    pub(super) is_over: Arc<AtomicBool>,
-    pub(super) refused_trailer: Arc<AtomicBool>,
-}
-
 impl Upload {
-    pub(super) fn new(body: Incoming, register: &Arc<Register>, leash: &Arc<Leash>, request: Request) -> Self {
-        let Request { version, is_over, refused_trailer } = request;
+    /// `version` is that of the request; `refused_trailer` is set when a trailer breaks it.
+    pub(super) fn new(
+        body: Incoming,
+        version: Version,
+        register: &Arc<Register>,
+        leash: &Arc<Leash>,
+        refused_trailer: Arc<AtomicBool>,
+    ) -> Self {
         let source = Some(Source::new(body, version));
-        Self { source, guard: Guard::new(register, leash), is_over, refused_trailer, hold: None }
+        Self { source, guard: Guard::new(register, leash), refused_trailer, hold: None }
     }
 
     /// Keeps the place that the request takes until its body is sent.
@@ -126,7 +121,6 @@ impl Upload {
         self.is_end_stream().then(|| Self {
             source: None,
             guard: Guard::new(&self.guard.register, &self.guard.leash),
-            is_over: Arc::clone(&self.is_over),
             refused_trailer: Arc::clone(&self.refused_trailer),
             hold: None,
         })
@@ -148,7 +142,7 @@ impl Body for Upload {
             }
             let frame = match source.poll(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) if source.is_whole(this.is_over.load(Ordering::Acquire)) => return Poll::Ready(None),
+                Poll::Ready(None) if source.is_whole() => return Poll::Ready(None),
                 Poll::Ready(None) => return Poll::Ready(Some(Err(Broken::Short))),
                 Poll::Ready(Some(frame)) => frame?,
             };
@@ -256,10 +250,6 @@ impl Download {
     fn broken(&mut self, error: Broken, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         if self.guard.is_cut_or_does_not_stand(cx) { self.end(cx) } else { Poll::Ready(Some(Err(error))) }
     }
-
-    fn is_whole(&self) -> bool {
-        self.source.is_whole(self.lease.as_ref().is_some_and(|lease| lease.hold.is_closed()))
-    }
 }
 
 impl Body for Download {
@@ -274,7 +264,7 @@ impl Body for Download {
             }
             let frame = match this.source.poll(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) if this.is_whole() => {
+                Poll::Ready(None) if this.source.is_whole() => {
                     if let Some(lease) = &mut this.lease {
                         lease.end();
                     }

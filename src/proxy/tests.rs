@@ -1,5 +1,6 @@
 //! Stories over real sockets: a client with a certificate, the proxy, and an API server that writes down what it sees.
 
+mod answers;
 mod client2;
 mod world;
 

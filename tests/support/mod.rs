@@ -8,6 +8,7 @@
 
 pub(crate) mod kube;
 pub(crate) mod public;
+pub(crate) mod remote;
 pub(crate) mod run;
 
 use std::ffi::OsStr;
@@ -74,6 +75,11 @@ impl Demo {
     /// Kills it without any chance to tidy up.
     pub(crate) fn kill(&mut self) {
         self.end(Signal::KILL);
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.live.as_ref().expect("it is running").signal(signal);
     }
 
     fn end(&mut self, signal: Signal) -> Option<i32> {

@@ -36,6 +36,12 @@ pub(crate) fn run(command: &mut Command) -> Said {
     Live::start(command).wait()
 }
 
+/// Runs a program that may say nothing for so long to its end.
+#[track_caller]
+pub(crate) fn run_within(patience: Duration, command: &mut Command) -> Said {
+    Live::start(command).wait_within(patience)
+}
+
 /// What a program said by its end.
 #[derive(Debug)]
 pub(crate) struct Said {
@@ -147,14 +153,20 @@ impl Live {
 
     /// Waits for its end.
     #[track_caller]
-    pub(crate) fn wait(mut self) -> Said {
+    pub(crate) fn wait(self) -> Said {
+        self.wait_within(PATIENCE)
+    }
+
+    /// The same for one that may say nothing for so long.
+    #[track_caller]
+    pub(crate) fn wait_within(mut self, patience: Duration) -> Said {
         // Both streams end with the program, so that one wait is enough.
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            match self.lines.recv_timeout(patience) {
                 Ok(Line::Out(text)) => self.heard.get_mut().expect("one thread").out.push_str(&text),
                 Ok(Line::Err(text)) => self.heard.get_mut().expect("one thread").err.push_str(&text),
                 Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => panic!("{}: neither spoke nor ended for {PATIENCE:?}", self.line),
+                Err(RecvTimeoutError::Timeout) => panic!("{}: neither spoke nor ended for {patience:?}", self.line),
             }
         }
         let status = self.child.wait().expect("its end").code();

@@ -98,8 +98,12 @@ fn state(its: &[&State]) -> &'static str {
     if connected.is_empty() {
         return if its.is_empty() { "never seen" } else { "disconnected" };
     }
-    let is_current = |state: &&&State| matches!(state.enforcement, Enforcement::Confirmed { .. });
-    if connected.iter().all(is_current) { "current" } else { "behind" }
+    // Within a second it asks, is told, and confirms; only what takes longer is worth a word.
+    let is_behind = |state: &&&State| match state.enforcement {
+        Enforcement::Unconfirmed { bound } => bound + A_MOMENT < state.row.mode.longest(state.row.bound),
+        Enforcement::Confirmed { .. } | Enforcement::Fenced => false,
+    };
+    if !connected.iter().any(is_behind) { "current" } else { "behind" }
 }
 
 fn process(state: &State) -> wire::ProxyProcess {
@@ -118,3 +122,6 @@ fn process(state: &State) -> wire::ProxyProcess {
         since: state.row.since.to_string(),
     }
 }
+
+/// A ping, its answer and the confirmation, three times.
+const A_MOMENT: std::time::Duration = std::time::Duration::from_secs(3);

@@ -1,5 +1,6 @@
 //! A client that knows its server by the fingerprint of the CA above it, before it has that CA's certificate.
 
+use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
@@ -44,7 +45,7 @@ impl ServerCertVerifier for Pinned {
     ) -> Result<ServerCertVerified, Error> {
         let ca = intermediates.iter().find(|one| Fingerprint::of(one) == self.ca);
         let ca = ca.ok_or_else(|| Error::from(CertificateError::Other(OtherError(Arc::new(NotThere)))))?;
-        let general = |error: &dyn std::fmt::Display| Error::General(error.to_string());
+        let general = |error: &dyn fmt::Display| Error::General(error.to_string());
         let roots = roots(&[ca.clone().into_owned()]).map_err(|error| general(&error))?;
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
             .build()
@@ -75,6 +76,13 @@ impl ServerCertVerifier for Pinned {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("the CA that the token names is not in its chain: this is another server")]
+/// rustls shows what is wrong with a certificate as it is debugged, so that must be words too.
+#[derive(thiserror::Error)]
+#[error("{self:?}")]
 struct NotThere;
+
+impl fmt::Debug for NotThere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the CA that the token names is not in its chain: this is another server")
+    }
+}

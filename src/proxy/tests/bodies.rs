@@ -1,5 +1,25 @@
-use super::world::{PATIENCE, World};
+use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, Version};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
+
+use super::world::{PATIENCE, World};
+use crate::ident::Fingerprint;
+use crate::net::fixtures::{HandClock, NOW};
+use crate::observe::Metrics;
+use crate::proxy::connections::Register;
+use crate::proxy::deny::Denied;
+use crate::proxy::refuse::Tally;
+use crate::proxy::relay::{Broken, Upload};
+use crate::standing::Revision;
+use crate::status::Statuses;
 
 const LAST_CHUNK: &str = "0\r\n\r\n";
 
@@ -79,6 +99,56 @@ async fn a_client_that_leaves_in_the_middle_leaves_half_an_upload() {
     drop(client);
     world.upstream_connections(0).await;
     assert!(!world.seen.uploads.borrow().contains(&true));
+}
+
+// Connections end one after the other, and while some are still open what drives their uploads goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_an_upload_stays_half_when_the_proxy_stops() {
+    const UPLOADS: usize = 60;
+    for world in World::each().await {
+        let alice = world.issue("alice");
+        let mut clients = Vec::new();
+        for _ in 0..UPLOADS {
+            let mut client = world.connect(Some(&alice)).await;
+            client
+                .send("POST /upload HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+                .await;
+            clients.push(client);
+        }
+        world.until_requests(UPLOADS).await;
+        let seen = Arc::clone(&world.seen);
+        tokio::time::timeout(PATIENCE, world.proxy.stop()).await.unwrap();
+        let mut uploads = seen.uploads.subscribe();
+        tokio::time::timeout(PATIENCE, uploads.wait_for(|ended| ended.len() == UPLOADS)).await.unwrap().unwrap();
+        assert!(!seen.uploads.borrow().contains(&true));
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_dropped_connection_is_not_the_end_of_an_upload() {
+    for framing in ["Transfer-Encoding: chunked", "Content-Length: 10"] {
+        let (mut near, far) = tokio::io::duplex(1024);
+        let (give, mut take) = tokio::sync::mpsc::unbounded_channel();
+        let service = service_fn(move |request: Request<Incoming>| {
+            give.send(request.into_body()).unwrap();
+            std::future::pending::<Result<Response<Full<Bytes>>, std::io::Error>>()
+        });
+        let serving = http1::Builder::new().serve_connection(TokioIo::new(far), service);
+        let serving = tokio::spawn(serving);
+        let head = format!("POST /upload HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n4\r\nhalf\r\n");
+        near.write_all(head.as_bytes()).await.unwrap();
+        let body = take.recv().await.unwrap();
+        let tally = Arc::new(Tally::new(&Metrics::new()));
+        let statuses = Arc::new(Statuses::empty());
+        statuses.reached(Revision::default());
+        let register = Arc::new(Register::new(statuses, Denied::default(), HandClock::at(NOW), tally));
+        let registered = register.register(Fingerprint::from_octets([1; 32]), "alice", None, NOW);
+        let mut upload = Upload::new(body, Version::HTTP_11, &register, registered.leash(), Arc::default());
+        assert!(upload.frame().await.unwrap().is_ok());
+        serving.abort();
+        let end = upload.frame().await;
+        assert!(matches!(end, Some(Err(Broken::Body(_)))), "{framing}: {end:?}");
+    }
 }
 
 #[tokio::test]

@@ -19,14 +19,20 @@ use crate::net::tls::{self, Serving, Versions, server_config};
 async fn no_two_credentials_share_a_connection_and_one_credential_does() {
     for world in World::each().await {
         let (alice, laptop, bob) = (world.issue("alice"), world.issue("alice"), world.issue("bob"));
+        // All open at the same time, and their requests in turns.
+        let mut open = Vec::new();
+        for leaf in [&alice, &laptop, &bob] {
+            let (mut one, two) = (Http2::connect(&world, Some(leaf)).await, world.connect(Some(leaf)).await);
+            let watches = [one.open("/watch?watch=true").await, one.open("/watch?watch=true").await];
+            open.push((one, two, watches));
+        }
         for _ in 0..2 {
-            for leaf in [&alice, &laptop, &bob] {
-                let (mut one, mut two) = (Http2::connect(&world, Some(leaf)).await, world.connect(Some(leaf)).await);
-                let _watches = [one.open("/watch?watch=true").await, one.open("/watch?watch=true").await];
+            for (one, two, _) in &mut open {
                 assert_eq!(one.get("/api").await.status, 200);
                 assert_eq!(two.get("/api").await.status, 200);
             }
         }
+        drop(open);
         let mut whose: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
         for (carrier, (_, headers)) in
             world.seen.carriers.lock().unwrap().iter().zip(world.seen.requests.lock().unwrap().iter())

@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::world::{Client, GREETING, LEAVE, PATIENCE, World};
+use super::answers::{GREETING, LEAVE};
+use super::world::{Client, PATIENCE, World};
 use crate::net::fixtures::{Leaf, NOW};
 use crate::standing::Revision;
 use crate::status::{Change, Lock, LockKey};

@@ -1,6 +1,5 @@
 //! The proxy between a client and an API server, all of them in this process.
 
-use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, header};
 use http_body_util::{BodyExt as _, Either, Full};
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -17,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::client::TlsStream;
 
+use super::answers::{Endless, Watched, echo, switch};
 use crate::ident::Fingerprint;
 use crate::net::fixtures::{HandClock, Leaf, NOW, TestCa};
 use crate::net::listen::{self, BoxFuture, Handler, Peer, Stream};
@@ -213,6 +213,16 @@ impl World {
         self.seen.requests.lock().unwrap().len()
     }
 
+    /// Waits until this many requests have reached the API server.
+    pub(super) async fn until_requests(&self, wanted: usize) {
+        let arriving = async {
+            while self.requests() < wanted {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, arriving).await.unwrap();
+    }
+
     pub(super) fn last_headers(&self) -> HeaderMap {
         self.seen.requests.lock().unwrap().last().unwrap().1.clone()
     }
@@ -353,7 +363,7 @@ impl ApiServer {
             "/watch?watch=true" => Response::new(Either::Right(Endless::new("{\"type\":\"ADDED\"}\n", false))),
             "/log" => Response::new(Either::Right(Endless::new("a line\n", false))),
             "/flood" => {
-                let body = Endless { flooded: Some(Arc::clone(&self.0)), ..Endless::new("0123456789abcdef", true) };
+                let body = Endless::counted("0123456789abcdef", &self.0);
                 Response::new(Either::Right(body))
             }
             "/exec" | "/confused" => switch(protocol.filter(|_| target == "/exec"), offered),
@@ -375,120 +385,5 @@ impl ApiServer {
         let kind = if target == "/log" { "text/plain" } else { "application/json" };
         response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
         Ok(response)
-    }
-}
-
-/// A 101 to what was asked for, or to something else.
-fn switch(
-    protocol: Option<header::HeaderValue>,
-    offered: Option<header::HeaderValue>,
-) -> Response<Either<Full<Bytes>, Endless>> {
-    let mut response = Response::new(Either::Left(Full::from("")));
-    *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, header::HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, protocol.unwrap_or(header::HeaderValue::from_static("h2c")));
-    if let Some(offered) = offered {
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, offered);
-    }
-    response
-}
-
-/// Greets, gives back what comes, and leaves when told [`LEAVE`].
-async fn echo(switched: http1::Switched) {
-    let (mut stream, mut octets) = (switched.stream, switched.early.to_vec());
-    let _ = stream.write_all(GREETING).await;
-    loop {
-        if octets.ends_with(LEAVE.as_bytes())
-            || stream.write_all(&octets).await.is_err()
-            || stream.flush().await.is_err()
-        {
-            let _ = stream.shutdown().await;
-            return;
-        }
-        octets.clear();
-        if !matches!(stream.read_buf(&mut octets).await, Ok(length) if length > 0) {
-            return;
-        }
-    }
-}
-
-/// A whole frame of a WebSocket.
-pub(super) const GREETING: &[u8] = b"\x82\x06\x01hello";
-pub(super) const LEAVE: &str = "leave";
-
-/// Notes how an upload ended: whole, broken, or dropped, which is broken too.
-struct Watched {
-    body: Incoming,
-    seen: Arc<Seen>,
-    is_upload: bool,
-    told: bool,
-}
-
-impl Watched {
-    fn tell(&mut self, whole: bool) {
-        if self.is_upload && !self.told {
-            self.told = true;
-            self.seen.uploads.send_modify(|uploads| uploads.push(whole));
-        }
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        let whole = self.body.is_end_stream();
-        self.tell(whole);
-    }
-}
-
-impl Body for Watched {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = std::pin::Pin::new(&mut self.body).poll_frame(cx);
-        match &polled {
-            std::task::Poll::Ready(None) => self.tell(true),
-            std::task::Poll::Ready(Some(Err(_))) => self.tell(false),
-            _ => {}
-        }
-        polled
-    }
-}
-
-/// One piece, and then silence or the same for ever.
-struct Endless {
-    piece: &'static str,
-    is_flood: bool,
-    sent: bool,
-    flooded: Option<Arc<Seen>>,
-}
-
-impl Endless {
-    const fn new(piece: &'static str, is_flood: bool) -> Self {
-        Self { piece, is_flood, sent: false, flooded: None }
-    }
-}
-
-impl Body for Endless {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.sent && !self.is_flood {
-            return std::task::Poll::Pending;
-        }
-        self.sent = true;
-        if let Some(seen) = &self.flooded {
-            seen.flooded.fetch_add(self.piece.len() * 4096, Ordering::Relaxed);
-        }
-        let piece = if self.is_flood { self.piece.repeat(4096) } else { self.piece.to_owned() };
-        std::task::Poll::Ready(Some(Ok(Frame::data(piece.into()))))
     }
 }
