@@ -303,6 +303,10 @@ fn the_page_shows_no_line_that_is_not_run_here() {
         "kubectl create token portcullis-proxy --namespace portcullis",
         "kubectl auth can-i --list --as system:serviceaccount:portcullis:portcullis-proxy",
         "portcullis kubernetes front-proxy-ca --out-dir front-proxy",
+        "portcullis cluster add prod --server https://proxy.example.com:7444 --name proxy.example.com",
+        "portcullis proxy token --cluster prod -o name",
+        "portcullis proxy join - --config proxy.toml",
+        "portcullis proxy run --config proxy.toml",
         "kubectl --kubeconfig alice.yaml auth whoami",
         "kubectl --kubeconfig alice.yaml get configmaps",
     ];
