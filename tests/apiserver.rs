@@ -268,8 +268,9 @@ fn a_revocation_ends_commands_logs_and_forwarded_ports_in_a_pod() {
         let open = [&forward, &older_forward].map(must_give_back);
 
         site.revoke(id, front);
-        the_rest_of(command).ended(1).saying(&["certificate revoked", id, "ask an administrator"]);
-        the_rest_of(older_command);
+        for cut in [command, older_command] {
+            the_rest_of(cut).ended(1).saying(&["certificate revoked", id, "ask an administrator"]);
+        }
         for cut in [log, forward, older_forward] {
             assert_ne!(the_rest_of(cut).ended(1).err, "", "a cut is no clean end");
         }
@@ -302,6 +303,10 @@ fn the_page_shows_no_line_that_is_not_run_here() {
         "kubectl create token portcullis-proxy --namespace portcullis",
         "kubectl auth can-i --list --as system:serviceaccount:portcullis:portcullis-proxy",
         "portcullis kubernetes front-proxy-ca --out-dir front-proxy",
+        "portcullis cluster add prod --server https://proxy.example.com:7444 --name proxy.example.com",
+        "portcullis proxy token --cluster prod -o name",
+        "portcullis proxy join - --config proxy.toml",
+        "portcullis proxy run --config proxy.toml",
         "kubectl --kubeconfig alice.yaml auth whoami",
         "kubectl --kubeconfig alice.yaml get configmaps",
     ];

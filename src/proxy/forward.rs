@@ -17,11 +17,11 @@ use crate::net::http2::Writing;
 use super::connections::{Leash, Register};
 use super::headers::{self, Notes, Protocol};
 use super::lane::{Lane, Lease};
+use super::last_words::LastWords;
 use super::refuse::{self, At, Refusal, Tally};
 use super::relay::{Broken, Download, Upload, Watch};
 use super::upgrade;
 use super::upstream::{Upstream, UpstreamError};
-use super::websocket;
 
 /// What a client gets: words of ours, or the API server's answer.
 pub(super) type Answer = Response<Either<Full<Bytes>, Download>>;
@@ -131,8 +131,8 @@ impl Forwarder {
         *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         *answer.headers_mut() = response.headers().clone();
         upgrade::prepare_agreement(answer.headers_mut(), protocol);
-        let has_channels = protocol == Protocol::WebSocket && websocket::has_channels(response.headers());
-        match self.lane.keep_far_end(response, has_channels).await {
+        let last_words = LastWords::of(protocol, response.headers());
+        match self.lane.keep_far_end(response, last_words).await {
             Ok(()) => Ok(answer),
             Err(error) => self.explain(&error, false, false),
         }

@@ -18,6 +18,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::ident::Fingerprint;
 
+use super::last_words::LastWords;
 use super::pool::{Hold, Pool, Pools, Way};
 use super::relay::Upload;
 use super::upstream::{ANSWER_TIME, Upstream, UpstreamError, Wire};
@@ -47,8 +48,8 @@ pub(super) struct FarEnd {
     pub(super) stream: TlsStream<TcpStream>,
     /// What came right behind the head of the answer.
     pub(super) early: Bytes,
-    /// Whether a WebSocket carries the channels of a remote command, so that it can be told why it ends.
-    pub(super) has_channels: bool,
+    /// How a remote command can be told why it ends.
+    pub(super) last_words: Option<LastWords>,
 }
 
 /// What holds an answer's place until the answer has come to its end.
@@ -138,11 +139,11 @@ impl Lane {
     pub(super) async fn keep_far_end(
         &self,
         answer: Response<Incoming>,
-        has_channels: bool,
+        last_words: Option<LastWords>,
     ) -> Result<(), UpstreamError> {
         let upgraded = hyper::upgrade::on(answer).await?;
         let parts = upgraded.downcast::<Wire>().map_err(|_| UpstreamError::NotSwitched)?;
-        let far_end = FarEnd { stream: parts.io.into_inner(), early: parts.read_buf, has_channels };
+        let far_end = FarEnd { stream: parts.io.into_inner(), early: parts.read_buf, last_words };
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         own.as_mut().ok_or(UpstreamError::Closed)?.far_end = Some(far_end);
         Ok(())

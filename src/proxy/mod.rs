@@ -28,9 +28,9 @@
 //!
 //! Read `admit` first (what happens to a connection), then `connections` (who is open; cutting), `forward` (a request),
 //! `headers`, `relay` (bodies), `lane` and `pool` (whose connections to the API server), `upstream`, `upgrade` and
-//! `websocket` (other protocols), `tunnel`, `refuse`, `deny` (by whoever runs the proxy), `miss` (what is not known
-//! yet), `authority`, `history` and `follow` (the feed), `incidents`, `health`, `settings`, `believed` (does the API server look at
-//! who we say a request is for?).
+//! `websocket`, `spdy`, `last_words` (other protocols), `tunnel`, `refuse`, `deny` (by whoever runs the proxy), `miss`
+//! (what is not known yet), `authority`, `history` and `follow` (the feed), `incidents`, `health`, `settings`, `believed`
+//! (does the API server look at who we say a request is for?).
 
 pub mod deny;
 pub mod miss;
@@ -40,7 +40,9 @@ mod refuse;
 mod connections;
 mod relay;
 mod websocket;
+mod spdy;
 mod headers;
+mod last_words;
 mod upgrade;
 mod upstream;
 mod pool;

@@ -8,7 +8,7 @@ use crate::net::http1::Switched;
 
 use super::connections::{Leash, Register};
 use super::lane::FarEnd;
-use super::websocket::{Frames, goodbye};
+use super::last_words::LastWords;
 
 /// How one direction ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,13 +26,13 @@ enum End {
 /// A cut closes the one to the API server first and without a word, so that it never looks like an end that was meant.
 /// The client's is closed within `cut_time` whatever it reads.
 pub(super) async fn carry(near: Switched, far: FarEnd, register: &Register, leash: &Leash, cut_time: Duration) {
-    let (mut frames, mut no_frames) = (far.has_channels.then(Frames::default), None);
+    let (mut words, mut no_words) = (far.last_words, None);
     let (mut from_client, mut to_client) = io::split(near.stream);
     let (mut from_server, mut to_server) = io::split(far.stream);
     let may_pass = || register.may_pass(leash);
     let end = {
-        let mut up = Box::pin(pump(&near.early, &mut from_client, &mut to_server, &may_pass, &mut no_frames));
-        let mut down = Box::pin(pump(&far.early, &mut from_server, &mut to_client, &may_pass, &mut frames));
+        let mut up = Box::pin(pump(&near.early, &mut from_client, &mut to_server, &may_pass, &mut no_words));
+        let mut down = Box::pin(pump(&far.early, &mut from_server, &mut to_client, &may_pass, &mut words));
         tokio::select! {
             biased;
             () = leash.until_cut() => End::Cut,
@@ -63,10 +63,9 @@ pub(super) async fn carry(near: Switched, far: FarEnd, register: &Register, leas
         return;
     }
     drop((from_server, to_server));
-    if let (Some(frames), Some(refusal)) = (frames, leash.refusal())
-        && frames.is_between_messages()
+    if let (Some(words), Some(refusal)) = (words, leash.refusal())
+        && let Some(words) = words.goodbye(&refusal.failure(leash.user()))
     {
-        let words = goodbye(&refusal.failure(leash.user()));
         let telling = async {
             to_client.write_all(&words).await?;
             to_client.shutdown().await
@@ -77,13 +76,13 @@ pub(super) async fn carry(near: Switched, far: FarEnd, register: &Register, leas
 
 /// Passes on what came `early` and then what is read, piece by piece, each only while it may.
 ///
-/// `frames` follows what was written whole; it is gone while a piece is half written.
+/// `words` follows what was written whole; it is gone while a piece is half written.
 async fn pump(
     early: &[u8],
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     may_pass: &impl Fn() -> bool,
-    frames: &mut Option<Frames>,
+    words: &mut Option<LastWords>,
 ) -> End {
     let mut room = vec![0; PIECE];
     let mut piece = early;
@@ -91,13 +90,13 @@ async fn pump(
         if !may_pass() {
             return End::Cut;
         }
-        let followed = frames.take();
+        let followed = words.take();
         if to.write_all(piece).await.is_err() || to.flush().await.is_err() {
             return End::Write;
         }
-        *frames = followed;
-        if let Some(frames) = frames {
-            frames.follow(piece);
+        *words = followed;
+        if let Some(words) = words {
+            words.follow(piece);
         }
         piece = match from.read(&mut room).await {
             Ok(0) | Err(_) => return End::Read,

@@ -1,9 +1,11 @@
 //! A proxy of a site: joined to the authority, and run as a process of its own.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 
-use crate::site::{in_folder, write};
+use crate::site::{documented, in_folder, write};
 use crate::support::kube::{free_ports, until};
 use crate::support::run::{Live, Said, run};
 use crate::support::{PORTCULLIS, START};
@@ -31,17 +33,22 @@ impl Joined {
         let more = format!("[cluster]\nname = \"{cluster}\"\n[mirror]\ndir = \"mirror-{port}\"\n");
         write(folder, &format!("{name}.toml"), &format!("{listen}{more}{settings}"));
         let joined = Self { folder: folder.to_owned(), cluster, name, port, health };
-        let token = ["--profile", "ana.toml", "-o", "name", "proxy", "token", "--cluster", cluster, "--name"];
-        let token = run(in_folder(folder, PORTCULLIS).args(token).arg(&joined.name)).ok().out;
-        let config = joined.config();
-        run(in_folder(folder, PORTCULLIS).args(["proxy", "join", token.trim(), "--config", &config])).ok();
+        let line = documented("portcullis proxy token --cluster prod -o name").into_iter();
+        let line = line.map(|word| if word == "prod" { cluster } else { word });
+        let token = run(in_folder(folder, PORTCULLIS)
+            .args(["--profile", "ana.toml"])
+            .args(line)
+            .arg("--name")
+            .arg(&joined.name));
+        write(folder, "join", &token.ok().out);
+        let typed = File::open(folder.join("join")).expect("the token");
+        run(joined.documented("portcullis proxy join - --config proxy.toml").stdin(typed)).ok();
         joined
     }
 
     /// Runs, and waits until it lets users in.
     pub(crate) fn run(self) -> Front {
-        let mut proxy = in_folder(&self.folder, PORTCULLIS);
-        let live = Live::start(proxy.args(["proxy", "run", "--config", &self.config()]));
+        let live = Live::start(&mut self.documented(RUN));
         let (found, before) = live.wait_for_line(START, |line| line.contains("the proxy serves"));
         assert!(found, "the proxy does not serve: {before}");
         let ready = format!("http://127.0.0.1:{}/readyz", self.health);
@@ -51,7 +58,7 @@ impl Joined {
 
     /// Runs to its end.
     pub(crate) fn run_to_its_end(&self) -> Said {
-        run(in_folder(&self.folder, PORTCULLIS).args(["proxy", "run", "--config", &self.config()]))
+        run(&mut self.documented(RUN))
     }
 
     /// What the authority calls it.
@@ -59,8 +66,13 @@ impl Joined {
         &self.name
     }
 
-    fn config(&self) -> String {
-        format!("{}.toml", self.name)
+    /// A line of the page with this proxy's settings in the place of `proxy.toml`.
+    fn documented(&self, line: &'static str) -> Command {
+        let config = format!("{}.toml", self.name);
+        let words = documented(line);
+        let mut command = in_folder(&self.folder, PORTCULLIS);
+        command.args(words.iter().map(|word| if *word == "proxy.toml" { &config } else { *word }));
+        command
     }
 }
 
@@ -80,3 +92,5 @@ impl Front {
         format!("https://127.0.0.1:{}", self.joined.port)
     }
 }
+
+const RUN: &str = "portcullis proxy run --config proxy.toml";

@@ -80,9 +80,16 @@ impl Site {
         let serve = Live::start(in_folder(folder.path(), PORTCULLIS).args(["serve", "--config", "authority.toml"]));
         let (found, before) = serve.wait_for_line(START, |line| line.contains("the authority serves"));
         assert!(found, "the authority does not serve: {before}");
+        let page = "portcullis cluster add prod --server https://proxy.example.com:7444 --name proxy.example.com";
         for (name, port) in [("one", one), ("two", two)] {
             let server = format!("https://127.0.0.1:{port}");
-            at(&["--profile", "ana.toml", "cluster", "add", name, "--server", &server, "--name", "127.0.0.1"]).ok();
+            let line = documented(page).into_iter().map(|word| match word {
+                "prod" => name,
+                "https://proxy.example.com:7444" => &server,
+                "proxy.example.com" => "127.0.0.1",
+                word => word,
+            });
+            run(in_folder(folder.path(), PORTCULLIS).args(["--profile", "ana.toml"]).args(line)).ok();
         }
         for (id, group) in [("alice", GROUPS[0]), ("bob", GROUPS[0]), ("dora", GROUPS[1])] {
             at(&["--profile", "ana.toml", "user", "add", id, "--group", group]).ok();
@@ -199,7 +206,9 @@ fn joined(folder: &Path, api: &ApiServer, cluster: &'static str, port: u16, sett
 /// Every line that docs/kubernetes.md shows behind a `$`, without what its shell does with the output.
 pub(crate) fn page() -> Vec<&'static str> {
     let lines = include_str!("../../docs/kubernetes.md").lines().filter_map(|line| line.strip_prefix("$ "));
-    lines.map(|line| line.split(" > ").next().unwrap_or(line)).collect()
+    let command =
+        |line: &'static str| line.split(" > ").next().and_then(|line| line.split(" < ").next()).unwrap_or(line);
+    lines.map(command).collect()
 }
 
 /// The words behind the program of a line that docs/kubernetes.md shows.
