@@ -9,6 +9,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use support::remote::{self, Cluster, How, RemoteProxy, Wire, free_port};
@@ -109,8 +111,11 @@ fn a_token_lets_one_proxy_join_once_and_for_its_own_cluster() {
     other.admin(["cluster", "add", "east", "--server", "https://127.0.0.1:1"]).ok();
     let foreign = site.cluster.token(&other, &how);
     let ours = site.cluster.token(&site.authority, &how);
-    let mixed = swapped(&ours, &foreign);
+    let mixed = with(&ours, "ca", read(&foreign)["ca"].as_str().expect("a CA"));
     join(&mixed, &first.config).ended(1).saying(&["not in its chain"]);
+    // Another server of the same CA, such as a proxy, is not the authority.
+    let at_a_proxy = with(&ours, "server", &format!("https://{}", site.authority.address("proxy")));
+    join(&at_a_proxy, &first.config).ended(1).saying(&["is not the authority"]);
     // For another cluster than the configuration says.
     let west = Cluster::add(&site.authority, "west");
     let token = west.token(&site.authority, &How { name: "west-a", ..how });
@@ -135,17 +140,16 @@ fn a_token_lets_one_proxy_join_once_and_for_its_own_cluster() {
     }
 }
 
-/// One token's address and secret with the other's CA.
-fn swapped(ours: &str, foreign: &str) -> String {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    let read = |token: &str| -> Value {
-        let (_, text) = token.split_once('.').expect("a token");
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).expect("base64")).expect("JSON")
-    };
-    let (mut ours, foreign) = (read(ours), read(foreign));
-    ours["ca"] = foreign["ca"].clone();
-    format!("portcullis-join-1.{}", URL_SAFE_NO_PAD.encode(ours.to_string()))
+/// A token with something else in the place of one of its parts.
+fn with(token: &str, part: &str, other: &str) -> String {
+    let mut token = read(token);
+    token[part] = json!(other);
+    format!("portcullis-join-1.{}", URL_SAFE_NO_PAD.encode(token.to_string()))
+}
+
+fn read(token: &str) -> Value {
+    let (_, text) = token.split_once('.').expect("a token");
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).expect("base64")).expect("JSON")
 }
 
 #[test]

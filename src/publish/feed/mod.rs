@@ -228,3 +228,45 @@ impl SnapshotPlace {
 
 /// Credentials looked at for one page.
 const PAGE: usize = 8192;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ident::ShortFingerprint;
+    use crate::standing::{Cut, CutKey};
+    use crate::status::{Change, Credential};
+    use crate::world::SystemTicks;
+    use crate::x509::reason::Reason;
+
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+
+    fn revision(number: u64) -> Revision {
+        Revision { era: 1, number }
+    }
+
+    fn credential(n: u8, cluster: &str, not_after: Timestamp) -> Change {
+        let on = CutKey::IdentityOnCluster("a".parse().unwrap(), cluster.parse().unwrap());
+        let key = ShortFingerprint([n; 16]);
+        Change::Recorded(Credential { key, issued: revision(1), not_after, cut_keys: vec![on] })
+    }
+
+    #[test]
+    fn a_proxy_is_told_of_its_own_clusters_credentials_and_of_every_cut_off() {
+        let statuses = Arc::new(Statuses::empty());
+        let cut = Cut { revision: revision(2), at: NOW, reason: Reason::Unspecified };
+        let anywhere = Change::CutOff(CutKey::Identity("b".parse().unwrap()), cut);
+        let (own, other) = (credential(1, "prod", NOW), credential(2, "test", NOW));
+        let expired = credential(3, "prod", NOW.before(Duration::from_secs(1)));
+        statuses.apply([own.clone(), other.clone(), expired, anywhere.clone()]);
+        statuses.reached(revision(2));
+        let feed = Feed::new(statuses, Arc::default(), Arc::new(SystemTicks), Vec::new());
+        let cluster = "prod".parse().unwrap();
+        let mut place = SnapshotPlace::beginning(revision(2), vec![vec![7]]);
+        let pages: Vec<_> = std::iter::from_fn(|| feed.snapshot(&cluster, NOW, &mut place)).collect();
+        assert_eq!(pages.iter().filter(|page| page.is_last).count(), 1);
+        assert!(pages.last().unwrap().is_last && pages.iter().all(|page| page.authorities == [[7]]));
+        let told: Vec<_> = pages.into_iter().flat_map(|page| page.into_changes().unwrap()).collect();
+        assert_eq!(told, [own.clone(), anywhere.clone()]);
+        assert!(concerns(&own, &cluster) && concerns(&anywhere, &cluster) && !concerns(&other, &cluster));
+    }
+}
