@@ -17,6 +17,9 @@ use support::remote::{self, Cluster, How, RemoteProxy, Wire, free_port};
 use support::run::{Live, run, run_within};
 use support::{Demo, Kubeconfig, PORTCULLIS};
 
+/// Fakes the wall clock, and no other.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
 /// An authority, a cluster with a proxy, alice and bob.
 struct Site {
     authority: Demo,
@@ -286,11 +289,10 @@ fn a_jump_of_the_wall_clock_makes_nothing_older_or_younger() {
     let site = Site::new();
     let port = site.cluster.port;
     let clock = site.authority.write("clock", "+0");
-    let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
-    assert!(Path::new(library).exists(), "libfaketime is wanted: tests/run installs it");
+    assert!(Path::new(FAKETIME).exists(), "libfaketime is wanted: tests/run installs it");
     let joined = site.cluster.joined(&site.authority, &site.upstream, &How { bound: "3s", ..How::default() });
     let proxy = joined
-        .with("LD_PRELOAD", library)
+        .with("LD_PRELOAD", FAKETIME)
         .with("FAKETIME_TIMESTAMP_FILE", clock.to_str().expect("a path"))
         .with("FAKETIME_NO_CACHE", "1")
         .with("FAKETIME_DONT_FAKE_MONOTONIC", "1")
@@ -312,6 +314,41 @@ fn a_jump_of_the_wall_clock_makes_nothing_older_or_younger() {
     fs::write(&clock, "+31d").expect("the clock");
     let (status, body) = proxy.ask(port, &site.bob);
     assert!(status == 401 && body.contains("expired"), "{status} {body}");
+}
+
+#[test]
+fn certificates_are_renewed_before_they_end() {
+    let site = Site::new();
+    let port = site.cluster.port;
+    let joined = site.cluster.joined(&site.authority, &site.upstream, &How::default());
+    let file = site.authority.file(&format!("mirror-east-a-{port}")).join("joined.json");
+    let read = || -> Value { serde_json::from_slice(&fs::read(&file).expect("joined.json")).expect("JSON") };
+    let before = read();
+    // Not yet due, nothing is asked for.
+    let mut proxy = joined.start();
+    proxy.until_current();
+    proxy.stop();
+    assert_eq!(read(), before);
+    // Five of seven days later by the proxy's clock.
+    let mut proxy =
+        proxy.with("LD_PRELOAD", FAKETIME).with("FAKETIME", "+5d").with("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    proxy.start_again();
+    proxy.until_current();
+    let start = std::time::Instant::now();
+    while read() == before {
+        assert!(start.elapsed() < support::PATIENCE, "the certificates were not renewed");
+    }
+    let after = read();
+    for part in ["follower", "follower_key", "serving", "serving_key"] {
+        assert_ne!(before[part], after[part], "{part}");
+    }
+    assert_eq!(proxy.ask(port, &site.bob).0, 200);
+    // What it serves is the new one, without a new start.
+    let mut client = site.authority.program("openssl");
+    client.args(["s_client", "-connect", &format!("127.0.0.1:{port}")]);
+    let served = run(&mut client).out;
+    let line = after["serving"].as_str().expect("PEM").lines().nth(5).expect("a line of it");
+    assert!(served.contains(line), "{served}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! its commit. `traces` has one test for each sequence that a rule exists for, `admins`
 //! those of the rule that somebody is left who can manage. `interleavings` runs thousands of random
 //! histories and asks `oracle`, which knows the journal and the rules and none of the product's code. `published`
-//! reads what relying parties are told.
+//! reads what relying parties are told, `proxies` is about who may follow.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what fails here is a failed test")]
 
 #[path = "standing/admins.rs"]
@@ -15,6 +15,8 @@ mod gate;
 mod interleavings;
 #[path = "standing/oracle.rs"]
 mod oracle;
+#[path = "standing/proxies.rs"]
+mod proxies;
 #[path = "standing/published.rs"]
 mod published;
 #[path = "standing/traces.rs"]

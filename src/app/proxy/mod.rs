@@ -113,6 +113,10 @@ impl Running {
         let joined = Joined::read(&settings.mirror_dir)?;
         must_be_of(settings, &joined)?;
         let proxy_settings = checked(settings)?;
+        // Before anybody is let in. One that gives no answer is asked again beside: it runs nobody's requests either.
+        if let Err(doubt @ Doubt::Ignored { .. }) = believed::ask(&proxy_settings).await {
+            return Err(AppError::new("asking the API server", doubt));
+        }
         let (listener, health) = (bind(settings.listen).await?, bind(settings.health).await?);
         let metrics = Arc::new(Metrics::new());
         let freshness = Freshness::new(Arc::new(SystemTicks), settings.freshness.bound, mode(settings));
@@ -186,19 +190,18 @@ fn restore(
 /// Renews certificates at two thirds of their life; connections go on.
 async fn renew(mut joined: Joined, authority: Arc<Authority>, serving: Arc<Serving>, world: World, mut stop: Stop) {
     loop {
+        match joined.due() {
+            Ok(due) if world.clock.now() < due => {}
+            Ok(_) => {
+                if let Err(error) = renew_now(&mut joined, &authority, &serving).await {
+                    tracing::error!(%error, "the proxy's certificates were not renewed; it is tried again in a minute");
+                }
+            }
+            Err(error) => tracing::error!(%error, "the proxy's certificates cannot be read"),
+        }
         tokio::select! {
             () = stop.stopped() => return,
             () = tokio::time::sleep(RENEWAL_LOOK) => {}
-        }
-        let is_due = match joined.due() {
-            Ok(due) => world.clock.now() >= due,
-            Err(error) => {
-                tracing::error!(%error, "the proxy's certificates cannot be read");
-                continue;
-            }
-        };
-        if is_due && let Err(error) = renew_now(&mut joined, &authority, &serving).await {
-            tracing::error!(%error, "the proxy's certificates were not renewed; it is tried again in a minute");
         }
     }
 }
