@@ -316,4 +316,30 @@ mod tests {
         index.apply(Change::Locked(Lock { key, at: NOW, revision: revision(6) }));
         assert!(matches!(index.status(&fingerprint(1), NOW), Status::Locked(_)));
     }
+
+    #[test]
+    fn a_snapshot_forgets_no_dead_and_nothing_that_was_looked_up_ahead_of_it() {
+        let mut older = index_with(1, 3, &[of("a")]);
+        older.apply(Change::CutOff(of("a"), cut(5)));
+        older.apply(Change::Revoked(fingerprint(2), cut(6)));
+        let ahead = Credential { key: fingerprint(3), issued: revision(9), not_after: NOW, cut_keys: vec![of("c")] };
+        older.apply(Change::Recorded(ahead));
+        let key = LockKey { id: "a".parse().unwrap(), cluster: None };
+        older.apply(Change::Locked(Lock { key, at: NOW, revision: revision(6) }));
+        // A restored authority, in a new era, has forgotten the cut-off, the revocation and the lock.
+        let new_era = Revision { era: 2, number: 1 };
+        let mut snapshot = index_with(1, 3, &[of("a")]);
+        snapshot.record(Credential { key: fingerprint(2), issued: revision(3), not_after: NOW, cut_keys: Vec::new() });
+        snapshot.inherit(older, new_era);
+        assert_eq!(snapshot.status(&fingerprint(1), NOW), Status::Revoked(cut(5)));
+        assert_eq!(snapshot.status(&fingerprint(2), NOW), Status::Revoked(cut(6)));
+        assert_eq!(snapshot.status(&fingerprint(3), NOW), Status::Unknown);
+        // In the same era, what was looked up ahead of the snapshot stays known, and what was unlocked is unlocked.
+        let mut older = index_with(3, 9, &[of("c")]);
+        let key = LockKey { id: "c".parse().unwrap(), cluster: None };
+        older.apply(Change::Locked(Lock { key, at: NOW, revision: revision(4) }));
+        let mut snapshot = Index::default();
+        snapshot.inherit(older, revision(8));
+        assert_eq!(snapshot.status(&fingerprint(3), NOW), Status::Good);
+    }
 }
