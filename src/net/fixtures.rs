@@ -90,6 +90,7 @@ impl TestCa {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         valid(&mut params, not_after);
+        params.not_before = NOW.before(Duration::from_secs(300)).date_time();
         self.sign(params)
     }
 

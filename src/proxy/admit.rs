@@ -46,7 +46,7 @@ impl Handler for Gate {
     fn handle(self: Arc<Self>, stream: Stream, peer: Peer, stop: Stop) -> BoxFuture {
         Box::pin(async move {
             match self.admit(&peer).await {
-                Ok((registered, identity)) => self.serve(stream, registered, identity, peer.addr.ip(), stop).await,
+                Ok(admitted) => self.serve(stream, admitted, peer.addr.ip(), stop).await,
                 Err((refusal, user)) => {
                     self.tally.refused(At::Handshake, refusal.word());
                     tracing::info!(addr = %peer.addr, user, reason = refusal.word(), "connection refused");
@@ -59,15 +59,15 @@ impl Handler for Gate {
 
 impl Gate {
     /// Who it is, and whether they are let in; a refusal comes with the name to be used in words.
-    async fn admit(self: &Arc<Self>, peer: &Peer) -> Result<(Registered, Identity), (Refusal, String)> {
+    async fn admit(self: &Arc<Self>, peer: &Peer) -> Result<Admitted, (Refusal, String)> {
         let presented = present(peer)?;
         let user = presented.identity.user().to_owned();
         let refusal = match self.let_in(&presented) {
-            Ok(registered) => return Ok((registered, presented.identity)),
+            Ok(registered) => return Ok(presented.admitted(registered)),
             Err(Refusal::Unknown) => match self.look_up(presented.fingerprint).await {
                 // It is among the answers now, and judged by them like any other.
                 Ok(()) => match self.let_in(&presented) {
-                    Ok(registered) => return Ok((registered, presented.identity)),
+                    Ok(registered) => return Ok(presented.admitted(registered)),
                     Err(refusal) => refusal,
                 },
                 Err(refusal) => refusal,
@@ -88,7 +88,7 @@ impl Gate {
 
     /// Registered first, judged afterwards: see `connections`.
     fn let_in(&self, presented: &Presented) -> Result<Registered, Refusal> {
-        let Presented { fingerprint, identity, agency, not_after } = presented;
+        let Presented { fingerprint, identity, agency, not_after, .. } = presented;
         let registered = self.register.register(*fingerprint, identity.user(), agency.as_deref(), *not_after);
         self.stands_after_handshake(&registered).map(|()| registered)
     }
@@ -115,8 +115,7 @@ impl Gate {
     async fn serve(
         self: Arc<Self>,
         stream: Stream,
-        registered: Registered,
-        identity: Identity,
+        Admitted { registered, identity, ending_from }: Admitted,
         client: IpAddr,
         mut stop: Stop,
     ) {
@@ -129,6 +128,7 @@ impl Gate {
             upstream: Arc::clone(self.pools.upstream()),
             identity,
             mode: self.mode,
+            ending_from,
             client,
             tally: Arc::clone(&self.tally),
         });
@@ -189,6 +189,21 @@ struct Presented {
     identity: Identity,
     agency: Option<String>,
     not_after: Timestamp,
+    /// From when on it is in the last tenth of its life.
+    ending_from: Timestamp,
+}
+
+impl Presented {
+    fn admitted(self, registered: Registered) -> Admitted {
+        Admitted { registered, identity: self.identity, ending_from: self.ending_from }
+    }
+}
+
+/// Somebody who is let in.
+struct Admitted {
+    registered: Registered,
+    identity: Identity,
+    ending_from: Timestamp,
 }
 
 fn present(peer: &Peer) -> Result<Presented, (Refusal, String)> {
@@ -210,7 +225,9 @@ fn present(peer: &Peer) -> Result<Presented, (Refusal, String)> {
     let identity = Identity::new(user, groups.into_iter().map(str::to_owned), fingerprint);
     let identity = identity.map_err(|error| refused(error.to_string(), NAMELESS))?;
     let agency = certificate.subject.organizational_units().first().map(|&agency| agency.to_owned());
-    Ok(Presented { fingerprint, identity, agency, not_after: certificate.not_after })
+    let (not_before, not_after) = (certificate.not_before, certificate.not_after);
+    let ending_from = not_after.before(not_after.since(not_before) / 10);
+    Ok(Presented { fingerprint, identity, agency, not_after, ending_from })
 }
 
 /// What somebody is called whose certificate does not say it plainly.

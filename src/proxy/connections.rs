@@ -303,6 +303,10 @@ impl Leash {
         self.fingerprint
     }
 
+    pub(super) const fn not_after(&self) -> Timestamp {
+        self.not_after
+    }
+
     pub(super) fn user(&self) -> &str {
         &self.user
     }

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::{Either, Empty, Full};
 use hyper::body::{Body as _, Incoming};
 
 use crate::kube::identity::{Identity, Mode};
 use crate::kube::status::{Failure, Reason};
 use crate::net::http2::Writing;
+use crate::world::Timestamp;
 
 use super::connections::{Leash, Register};
 use super::headers::{self, Notes, Protocol};
@@ -35,6 +36,8 @@ pub(super) struct Forwarder {
     pub(super) upstream: Arc<Upstream>,
     pub(super) identity: Identity,
     pub(super) mode: Mode,
+    /// From when on the certificate is in the last tenth of its life.
+    pub(super) ending_from: Timestamp,
     pub(super) client: IpAddr,
     pub(super) tally: Arc<Tally>,
 }
@@ -85,7 +88,7 @@ impl Forwarder {
         if notes.removed_authorization {
             headers::warn_of_removed_authorization(answer.headers_mut());
         }
-        headers::warn_of_age(answer.headers_mut(), self.register.age());
+        self.warn(answer.headers_mut());
         if notes.is_last {
             answer.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
@@ -114,7 +117,7 @@ impl Forwarder {
         if notes.removed_authorization {
             headers::warn_of_removed_authorization(answer.headers_mut());
         }
-        headers::warn_of_age(answer.headers_mut(), self.register.age());
+        self.warn(answer.headers_mut());
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             answer.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
@@ -135,6 +138,14 @@ impl Forwarder {
         match self.lane.keep_far_end(response, last_words).await {
             Ok(()) => Ok(answer),
             Err(error) => self.explain(&error, false, false),
+        }
+    }
+
+    /// What the holder should know, whatever the answer is; kubectl prints it.
+    fn warn(&self, headers: &mut HeaderMap) {
+        headers::warn_of_age(headers, self.register.age());
+        if self.register.now() >= self.ending_from {
+            headers::warn_of_end(headers, self.leash.not_after());
         }
     }
 

@@ -10,6 +10,7 @@ use http::{Request, Uri, Version};
 use crate::kube::identity::{Identity, Mode, Treatment, folded, treatment};
 use crate::kube::status::{Failure, Reason};
 use crate::status::freshness::Age;
+use crate::world::Timestamp;
 
 use super::websocket;
 
@@ -139,6 +140,12 @@ pub(super) fn prepare_response(headers: &mut HeaderMap) {
 pub(super) fn warn_of_removed_authorization(headers: &mut HeaderMap) {
     let text = r#"299 - "the Authorization header was removed: the client certificate says who you are""#;
     headers.append(header::WARNING, HeaderValue::from_static(text));
+}
+
+/// Tells a client that its certificate ends soon.
+pub(super) fn warn_of_end(headers: &mut HeaderMap, not_after: Timestamp) {
+    let text = format!(r#"299 - "this certificate ends {not_after}: renew it (portcullis renew FILE)""#);
+    headers.extend(HeaderValue::from_str(&text).ok().map(|text| (header::WARNING, text)));
 }
 
 /// Tells a client that what it was let in by is older than it should be.

@@ -220,3 +220,17 @@ async fn stopping_ends_idle_connections() {
     tokio::time::timeout(PATIENCE, world.proxy.stop()).await.unwrap();
     assert_eq!(client.rest().await.0, "");
 }
+
+#[tokio::test]
+async fn in_the_last_tenth_of_its_life_a_certificate_is_said_to_end() {
+    let world = World::new().await;
+    let alice = world.issue("alice");
+    let until = NOW.after(Duration::from_secs(3600));
+    let reply = world.ask(&alice, GET).await;
+    assert!(!reply.head.to_lowercase().contains("warning:"), "{}", reply.head);
+    world.clock.forward(Duration::from_secs(3300));
+    let reply = world.ask(&alice, GET).await;
+    assert_eq!(reply.status, 200);
+    let warning = format!("warning: 299 - \"this certificate ends {until}: renew it");
+    assert!(reply.head.to_lowercase().contains(&warning.to_lowercase()), "{}", reply.head);
+}
