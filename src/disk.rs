@@ -35,6 +35,10 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// What kind of network file system a folder that exists is on, if it is on one: there, a lock may be two processes',
+    /// and a sync may be a promise.
+    fn network_file_system(&self, path: &Path) -> io::Result<Option<&'static str>>;
+
     /// Takes the lock that this file stands for, making the file if there is none, and holds it until the answer is
     /// dropped; [`io::ErrorKind::WouldBlock`] when another process has it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
@@ -132,6 +136,11 @@ impl Disk for SystemDisk {
         std::fs::remove_file(path)
     }
 
+    fn network_file_system(&self, path: &Path) -> io::Result<Option<&'static str>> {
+        let kind = rustix::fs::statfs(path)?.f_type;
+        Ok(NETWORK_FILE_SYSTEMS.iter().find(|(magic, _)| i128::from(kind) == i128::from(*magic)).map(|(_, name)| *name))
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
@@ -178,6 +187,21 @@ impl DiskFile for SystemFile {
     }
 }
 
+/// The numbers by which the kernel tells file systems apart (statfs(2)). FUSE may be local too, and keeps its promises
+/// no better.
+const NETWORK_FILE_SYSTEMS: [(u32, &str); 10] = [
+    (0x6969, "NFS"),
+    (0x517b, "SMB"),
+    (0xfe53_4d42, "SMB"),
+    (0xff53_4d42, "CIFS"),
+    (0x0102_1997, "9P"),
+    (0x00c3_6400, "Ceph"),
+    (0x0bd0_0bd0, "Lustre"),
+    (0x0116_1970, "GFS2"),
+    (0x5346_414f, "AFS"),
+    (0x6573_5546, "FUSE"),
+];
+
 /// How many zeros are written at once: large enough that the calls do not count.
 const ZEROS: usize = 256 * 1024;
 
@@ -193,6 +217,13 @@ mod tests {
         assert_eq!(SystemDisk.lock(&path).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(held);
         SystemDisk.lock(&path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_of_this_machine_is_on_no_network() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(SystemDisk.network_file_system(folder.path()).unwrap(), None);
+        assert!(SystemDisk.network_file_system(&folder.path().join("none")).is_err());
     }
 
     #[test]

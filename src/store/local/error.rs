@@ -32,6 +32,17 @@ pub enum OpenError {
     /// There is no store here.
     #[error("there is no store in {}; make one with init", .0.display())]
     NotAStore(PathBuf),
+    /// It would lie on another machine's disk.
+    #[error(
+        "{} is on a network file system ({kind}), where a lock may be held twice and a sync may be none; wanted a disk \
+         of this machine", folder.display()
+    )]
+    Network {
+        /// The store's folder, or the one it would be in.
+        folder: PathBuf,
+        /// What it is on.
+        kind: &'static str,
+    },
     /// Making it was interrupted before anything could be stored.
     #[error("the store was never finished being made, and nothing is in it; run init again")]
     Unfinished,

@@ -171,6 +171,7 @@ impl LocalStore {
     ) -> Result<Self, OpenError> {
         let paths = Paths::of(folder);
         let doing = |error| OpenError::disk(format!("making a store in {}", folder.display()), error);
+        must_be_local(&*disk, folder.parent().unwrap_or_else(|| Path::new("/")))?;
         disk.create_dir(folder).map_err(doing)?;
         disk.sync_dir(folder.parent().unwrap_or_else(|| Path::new("/"))).map_err(doing)?;
         disk.create_dir(&paths.journal).map_err(doing)?;
@@ -209,6 +210,7 @@ impl LocalStore {
         if !has(JOURNAL) && !has(MARK) {
             return Err(OpenError::NotAStore(folder.to_owned()));
         }
+        must_be_local(&*disk, folder)?;
         let lock = take_lock(&*disk, &paths)?;
         if !has(JOURNAL) {
             return Err(OpenError::damaged(&paths.journal, "it is missing"));
@@ -419,6 +421,15 @@ impl Paths {
             index: folder.join("index"),
             quarantine: folder.join("quarantine"),
         }
+    }
+}
+
+/// One process a store and nothing acknowledged before it is durable: neither holds on somebody else's disk.
+fn must_be_local(disk: &dyn Disk, folder: &Path) -> Result<(), OpenError> {
+    let doing = |error| OpenError::disk(format!("asking what {} is on", folder.display()), error);
+    match disk.network_file_system(folder).map_err(doing)? {
+        None => Ok(()),
+        Some(kind) => Err(OpenError::Network { folder: folder.to_owned(), kind }),
     }
 }
 

@@ -7,6 +7,7 @@ use super::{acknowledged, commit, folder, made, make, open, opened};
 use crate::disk::SystemDisk;
 use crate::standing::Revision;
 use crate::store::conformance::{put, writes};
+use crate::store::local::OpenError;
 use crate::store::{Batch, CommitError, KeyRange, MAX_COMMIT, Store, Urgency};
 
 #[test]
@@ -129,4 +130,18 @@ fn when_even_the_last_segment_is_full_revoking_says_so_and_nothing_is_written() 
     assert_eq!(store.end(), Revision { era: 7, number: landed as u64 });
     drop(store);
     assert_eq!(opened(&folder).end().number, landed as u64);
+}
+
+#[test]
+fn a_store_on_a_network_file_system_is_neither_made_nor_opened() {
+    let folder = folder();
+    let disk = FaultyDisk::default();
+    disk.set_on_network();
+    let refused = make(folder.path(), Arc::new(disk.clone())).unwrap_err();
+    assert!(matches!(refused, OpenError::Network { kind: "NFS", .. }), "{refused}");
+    assert_eq!(disk.history(), []);
+    drop(made(&folder));
+    let refused = open(folder.path(), Arc::new(disk.clone())).unwrap_err();
+    assert!(refused.to_string().contains("network file system (NFS)"), "{refused}");
+    assert_eq!(disk.history(), []);
 }

@@ -22,6 +22,7 @@ struct Faults {
     /// Writes too, in their middle.
     bad_write: Mutex<Option<&'static str>>,
     full: AtomicBool,
+    on_network: AtomicBool,
     /// What was done, in order: the operation and the file's name.
     history: Mutex<Vec<(&'static str, String)>>,
 }
@@ -44,6 +45,10 @@ impl FaultyDisk {
 
     pub(super) fn set_full(&self, full: bool) {
         self.0.full.store(full, Ordering::SeqCst);
+    }
+
+    pub(super) fn set_on_network(&self) {
+        self.0.on_network.store(true, Ordering::SeqCst);
     }
 
     /// What was done so far, in order, and the file it was done to.
@@ -97,6 +102,10 @@ impl Disk for FaultyDisk {
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.change("remove", path)?;
         SystemDisk.remove(path)
+    }
+    fn network_file_system(&self, path: &Path) -> io::Result<Option<&'static str>> {
+        let found = SystemDisk.network_file_system(path)?;
+        Ok(if self.0.on_network.load(Ordering::SeqCst) { Some("NFS") } else { found })
     }
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         SystemDisk.lock(path)
