@@ -7,6 +7,7 @@ use super::world::{PATIENCE, World};
 use crate::ident::Fingerprint;
 use crate::net::fixtures::{Leaf, NOW};
 use crate::proxy::Remote;
+use crate::proxy::deny::DenyList;
 use crate::proxy::miss::{LookUp, Looking, Unreachable};
 use crate::standing::{CutKey, Revision};
 use crate::status::freshness::{Freshness, Mode};
@@ -147,4 +148,24 @@ async fn nothing_more_is_passed_on_of_a_stream_once_the_answers_are_too_old() {
     let mut uploads = site.world.seen.uploads.subscribe();
     let ended = tokio::time::timeout(PATIENCE, uploads.wait_for(|ended| !ended.is_empty())).await.unwrap().unwrap();
     assert_eq!(*ended, [false]);
+}
+
+#[tokio::test]
+async fn an_id_that_is_denied_here_is_cut_and_refused_until_it_is_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let list = DenyList::new(dir.path());
+    let statuses = Arc::new(Statuses::empty());
+    let remote = Remote { deny_list: Some(DenyList::new(dir.path())), ..Remote::default() };
+    let world = World::remote(statuses, remote).await;
+    let (alice, bob) = (world.issue("alice"), world.issue("bob"));
+    let mut idle = world.connect(Some(&alice)).await;
+    assert_eq!(idle.get("/api").await.status, 200);
+    list.change(&"alice".parse().unwrap(), true, NOW).unwrap();
+    assert_eq!(tokio::time::timeout(PATIENCE, idle.rest()).await.unwrap().0, "");
+    let reply = world.ask(&alice, GET).await;
+    assert!(reply.status == 401 && reply.body.contains("access denied at this proxy"), "{}", reply.body);
+    assert_eq!(world.ask(&bob, GET).await.status, 200);
+    list.change(&"alice".parse().unwrap(), false, NOW).unwrap();
+    let allowed = async { while world.ask(&alice, GET).await.status != 200 {} };
+    tokio::time::timeout(PATIENCE, allowed).await.unwrap();
 }
