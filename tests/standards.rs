@@ -24,15 +24,22 @@ fn every_chain_verifies_strictly_and_go_reads_the_same_names_from_it() {
             .arg(&authorities.root);
         run(openssl.arg("-untrusted").arg(issuer).arg(leaf))
     };
+    let verify_infra = |purpose: &str, leaf: &Path| {
+        let mut openssl = demo.program("openssl");
+        openssl.args(["verify", "-x509_strict", "-check_ss_sig", "-purpose", purpose, "-CAfile"]);
+        run(openssl.arg(&authorities.infra).arg(leaf))
+    };
     verify("sslclient", &authorities.demo, &alice.certificate).ok();
-    verify("sslclient", &authorities.infra, &management(&demo)).ok();
+    verify_infra("sslclient", &management(&demo)).ok();
     for listener in ["api", "proxy", "upstream"] {
-        verify("sslserver", &authorities.infra, &served(&demo, listener)).ok();
+        verify_infra("sslserver", &served(&demo, listener)).ok();
     }
     // And no further than that.
     verify("sslserver", &authorities.demo, &alice.certificate).ended(2);
-    verify("sslclient", &authorities.infra, &alice.certificate).ended(2);
-    verify("sslclient", &authorities.infra, &served(&demo, "proxy")).ended(2);
+    verify_infra("sslclient", &alice.certificate).ended(2);
+    verify_infra("sslclient", &served(&demo, "proxy")).ended(2);
+    // The root vouches for nothing of the infrastructure's, nor the other way round.
+    verify("sslserver", &authorities.infra, &served(&demo, "proxy")).ended(2);
 
     let names = go(&demo, &authorities.demo, None, &alice).ok().json();
     assert_eq!((&names["user"], &names["groups"]), (&json!("alice"), &json!(["a,b", "dev", "größe"])), "{names}");
@@ -54,6 +61,23 @@ fn every_chain_verifies_strictly_and_go_reads_the_same_names_from_it() {
         assert!(text.contains(&format!("URI:http://{public}/{place}")), "{place} in {text}");
     }
     assert!(!text.contains("Server Authentication") && !text.contains("Certificate Sign"), "{text}");
+}
+
+#[test]
+fn a_client_on_openssl_gets_in_with_what_is_in_a_kubeconfig() {
+    let demo = Demo::start();
+    let alice = demo.user("alice", &[]);
+    let (host, port) = demo.address("proxy").rsplit_once(':').expect("a port");
+    let script = "import socket, ssl, sys\n\
+        ca, certificate, key, host, port = sys.argv[1:]\n\
+        context = ssl.create_default_context(cafile=ca)\n\
+        context.load_cert_chain(certificate, key)\n\
+        stream = context.wrap_socket(socket.create_connection((host, int(port))), server_hostname=host)\n\
+        stream.sendall(b'GET /version HTTP/1.1\\r\\nHost: proxy\\r\\nConnection: close\\r\\n\\r\\n')\n\
+        print(stream.recv(100).split()[1].decode())\n";
+    let mut python = demo.program("python3");
+    python.args(["-c", script]).arg(&alice.ca).arg(&alice.certificate).arg(&alice.key).args([host, port]);
+    assert_eq!(run(&mut python).ok().out.trim(), "200");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::clusters::{Authorities, Named, certificate_of, record_authority};
 use super::issue::{Issue, IssuedCertificate, Purpose};
 use super::keys::{Issuer, Keyring};
 use super::rows::{AuthorityRow, INSTALLATION, InstallationRow};
-use super::sign::{self, Holding};
+use super::sign;
 use super::template::{ISSUING_LIFETIME, Places, ROOT_LIFETIME, Wanted};
 use super::vault::{Vault, VaultError};
 use crate::access::{Actor, Part, Permission, Permit, Role, Scope};
@@ -127,7 +127,10 @@ pub enum InitError {
     Rejected(#[from] Rejected),
 }
 
-/// Makes the root, which signs itself, and the infrastructure CA in one commit.
+/// Makes the root and the infrastructure CA, each of which signs itself, in one commit.
+///
+/// Below the root the infrastructure CA could not be trusted alone by what insists on a self-signed anchor (OpenSSL, and
+/// with it Python), and trusting the root would let an issuing CA's key pose as the proxy.
 #[derive(Debug)]
 struct CreateAuthorities<'a> {
     root: &'a KeyPair,
@@ -161,20 +164,13 @@ impl Command for CreateAuthorities<'_> {
             names: Vec::new(),
             lifetime,
         };
-        let root =
-            sign::sign_root(&wanted("Portcullis root CA", public(self.root)?, ROOT_LIFETIME), self.root, moment)?;
-        let signer = Issuer {
-            name: IssuerName::root(),
-            certificate: Certificate::from_der(&root.row.der)
-                .map_err(|error| Rejected::new(Code::Internal, error.to_string()))?,
-            key: KeyPair::try_from(&rustls_pki_types::PrivatePkcs8KeyDer::from(self.root.serialize_der()))
-                .map_err(|error| Rejected::new(Code::Internal, error.to_string()))?,
-        };
-        let named = |issuer, title: &str, key| Named { issuer, title: title.to_owned(), cluster: None, key };
-        record_authority(txn, &named(IssuerName::root(), "", self.root), &root)?;
+        let root = wanted("Portcullis root CA", public(self.root)?, ROOT_LIFETIME);
         let infra = wanted("Portcullis infrastructure CA", public(self.infra)?, ISSUING_LIFETIME);
-        let infra = sign::sign(&infra, &signer, self.places, Holding::default(), moment)?;
-        record_authority(txn, &named(IssuerName::infra(), "", self.infra), &infra)?;
+        let ours = [(IssuerName::root(), root, None, self.root), (IssuerName::infra(), infra, Some(0), self.infra)];
+        for (issuer, wanted, path_len, key) in ours {
+            let signed = sign::sign_self(&issuer, &wanted, path_len, key, moment)?;
+            record_authority(txn, &Named { issuer, title: String::new(), cluster: None, key }, &signed)?;
+        }
         Ok(Made)
     }
 }

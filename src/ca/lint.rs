@@ -26,7 +26,7 @@ impl Linted<'_> {
     }
 }
 
-/// Reads a certificate back before it is signed. `issuer` is absent for the root, which signs itself.
+/// Reads a certificate back before it is signed. `issuer` is absent for an authority that signs itself.
 pub fn lint<'e>(encoded: &'e Encoded, wanted: &Wanted, issuer: Option<&Issuer>) -> Result<Linted<'e>, Rejected> {
     let broken = |rule: &str| {
         Rejected::new(Code::Internal, format!("a certificate was not signed because it breaks a rule: {rule}"))

@@ -46,12 +46,18 @@ pub fn sign(
     record(wanted, &issuer.name, holding, der)
 }
 
-/// The root's own certificate, signed by itself.
-pub fn sign_root(wanted: &Wanted, key: &rcgen::KeyPair, moment: &Moment<'_>) -> Result<Signed, Rejected> {
-    let encoded = template::root(&wanted.subject, key, moment)?.encode();
+/// The certificate of an authority that signs itself, below which there may be so many others.
+pub fn sign_self(
+    name: &IssuerName,
+    wanted: &Wanted,
+    path_len: Option<u8>,
+    key: &rcgen::KeyPair,
+    moment: &Moment<'_>,
+) -> Result<Signed, Rejected> {
+    let encoded = template::self_signed(wanted, path_len, key, moment)?.encode();
     let linted = lint(&encoded, wanted, None)?;
     let der = seal(&linted, key)?;
-    record(wanted, &IssuerName::root(), Holding::default(), der)
+    record(wanted, name, Holding::default(), der)
 }
 
 /// The one place where an authority's key signs a certificate: it asks for the proof that it was linted.

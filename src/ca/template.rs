@@ -102,21 +102,26 @@ pub fn fill(wanted: &Wanted, issuer: &Issuer, places: &Places, moment: &Moment<'
     })
 }
 
-/// The root's own certificate.
-pub fn root(subject: &Subject, key: &rcgen::KeyPair, moment: &Moment<'_>) -> Result<ToBeSigned, Rejected> {
-    let public_key = PublicKey::of(key).map_err(|error| Rejected::new(Code::Internal, error.to_string()))?;
+/// The certificate of an authority that signs itself: the root, which has authorities below it, and the infrastructure
+/// CA, which has none. It says nothing of where to look things up: whoever trusts it trusts it by hand.
+pub fn self_signed(
+    wanted: &Wanted,
+    path_len: Option<u8>,
+    key: &rcgen::KeyPair,
+    moment: &Moment<'_>,
+) -> Result<ToBeSigned, Rejected> {
     Ok(ToBeSigned {
         serial: Serial::from_random(random(moment.entropy)?),
         algorithm: algorithm(key)?,
-        issuer: subject.to_der(),
+        issuer: wanted.subject.to_der(),
         not_before: moment.now.before(BACKDATED).whole_seconds(),
-        not_after: last_moment(moment.now, ROOT_LIFETIME),
-        subject: subject.to_der(),
-        spki: public_key.spki().to_vec(),
+        not_after: last_moment(moment.now, wanted.lifetime),
+        subject: wanted.subject.to_der(),
+        spki: wanted.public_key.spki().to_vec(),
         extensions: Extensions {
-            basic_constraints: Some(BasicConstraints::Ca { path_len: None }),
+            basic_constraints: Some(BasicConstraints::Ca { path_len }),
             key_usage: Some(KeyUsages::of(&[KeyUsage::KeyCertSign, KeyUsage::CrlSign])),
-            subject_key_id: Some(public_key.id().octets().to_vec()),
+            subject_key_id: Some(wanted.public_key.id().octets().to_vec()),
             ..Extensions::default()
         },
     })

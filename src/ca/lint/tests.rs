@@ -3,7 +3,7 @@ use std::time::Duration;
 use rcgen::KeyPair;
 
 use super::*;
-use crate::ca::sign::sign_root;
+use crate::ca::sign::sign_self;
 use crate::ca::template::{self, Places, ROOT_LIFETIME};
 use crate::ident::{IssuerName, Serial};
 use crate::world::{Moment, SystemEntropy, Timestamp};
@@ -32,7 +32,7 @@ fn wanted(role: CertificateRole, name: &str, key: &KeyPair, lifetime: Duration) 
 fn issuer() -> Issuer {
     let key = KeyPair::generate().unwrap();
     let root = wanted(CertificateRole::Authority, "root", &key, ROOT_LIFETIME);
-    let signed = sign_root(&root, &key, &moment()).unwrap();
+    let signed = sign_self(&IssuerName::root(), &root, None, &key, &moment()).unwrap();
     Issuer { name: IssuerName::root(), certificate: Certificate::from_der(&signed.row.der).unwrap(), key }
 }
 
