@@ -39,6 +39,7 @@ fn every_list_and_view_is_json_yaml_names_or_a_table_of_eighty_columns() {
         (&["group", "show", "日本語"], "日本語"),
         (&["cluster", "list"], "demo"),
         (&["cluster", "show", "demo"], "demo"),
+        (&["proxy", "list"], "demo"),
         (&["cert", "list"], &alice.serial()),
         (&["cert", "list", "--id", id, "--cluster", "demo", "--expiring", "60d"], ""),
         (&["cert", "show", &alice.serial()], &alice.serial()),

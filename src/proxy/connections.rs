@@ -176,6 +176,9 @@ impl Register {
                         Err(_) => return,
                     },
                     _ = tick.tick() => {
+                        if self.statuses.is_remote() {
+                            self.tally.aged(self.statuses.since_confirmed());
+                        }
                         if self.denied.look() || self.statuses.check_usable().is_err() {
                             self.judge_all();
                         }

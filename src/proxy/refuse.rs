@@ -142,6 +142,7 @@ pub(super) struct Tally {
     requests: Counter,
     refusals: Family<Labels, Counter>,
     cuts: Family<Cause, Counter>,
+    age: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -162,11 +163,18 @@ impl Tally {
             requests: metrics.counter("proxy_requests", "Requests handed to the API server"),
             refusals: metrics.counters("proxy_refusals", "Refusals by place and reason"),
             cuts: metrics.counters("proxy_cuts", "Open connections cut, by reason"),
+            age: metrics
+                .gauge("proxy_answers_age_seconds", "Age of the answers; -1 before the authority was first heard"),
         }
     }
 
     pub(super) fn open(&self, count: usize) {
         self.connections.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// How old the answers are; none before the first confirmation.
+    pub(super) fn aged(&self, age: Option<Duration>) {
+        self.age.set(age.map_or(-1, |age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX)));
     }
 
     pub(super) fn requested(&self) {

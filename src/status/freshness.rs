@@ -115,15 +115,8 @@ impl Freshness {
 
     /// How old the answers are at this moment.
     pub fn age(&self) -> Age {
-        if self.is_unheard.load(Ordering::SeqCst) {
-            return Age::Stale(None);
-        }
-        let asked = Uptime {
-            boot: Duration::from_nanos(self.boot.load(Ordering::SeqCst)),
-            raw: Duration::from_nanos(self.raw.load(Ordering::SeqCst)),
-        };
+        let Some(age) = self.since_confirmed() else { return Age::Stale(None) };
         let bound = self.bound.min(Duration::from_nanos(self.shorter.load(Ordering::SeqCst)));
-        let age = self.ticks.uptime().longest_since(asked);
         if age < bound {
             Age::Fresh
         } else if age < self.mode.longest(bound) {
@@ -131,6 +124,18 @@ impl Freshness {
         } else {
             Age::Stale(Some(age))
         }
+    }
+
+    /// How long ago the authority was asked what is enforced by now, if it ever was.
+    pub fn since_confirmed(&self) -> Option<Duration> {
+        if self.is_unheard.load(Ordering::SeqCst) {
+            return None;
+        }
+        let asked = Uptime {
+            boot: Duration::from_nanos(self.boot.load(Ordering::SeqCst)),
+            raw: Duration::from_nanos(self.raw.load(Ordering::SeqCst)),
+        };
+        Some(self.ticks.uptime().longest_since(asked))
     }
 
     /// Whether the answers may be used at this moment.

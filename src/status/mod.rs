@@ -176,6 +176,17 @@ impl Statuses {
         self.freshness.as_ref().map_or(Age::Fresh, |freshness| freshness.age())
     }
 
+    /// Whether the answers come from elsewhere.
+    pub const fn is_remote(&self) -> bool {
+        self.freshness.is_some()
+    }
+
+    /// How long ago answers that come from elsewhere were confirmed; none for the authority's own, and before the first
+    /// time.
+    pub fn since_confirmed(&self) -> Option<Duration> {
+        self.freshness.as_ref()?.since_confirmed()
+    }
+
     /// The revision that every answer reflects, if they are kept up and fresh.
     pub fn revision(&self) -> Result<Revision, Stale> {
         self.check_usable()?;

@@ -131,6 +131,12 @@ async fn answers_that_are_too_old_refuse_everybody_and_cut_what_is_open() {
     assert_eq!(idle.rest().await.0, "");
     assert_eq!(site.world.ask(&alice, GET).await.status, 503);
     assert_eq!(site.world.requests(), 2);
+    let told = async {
+        while !site.world.metric("portcullis_proxy_answers_age_seconds 30") {
+            tokio::task::yield_now().await
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.unwrap();
     site.freshness.confirm(site.ticks.uptime());
     assert_eq!(site.world.ask(&alice, GET).await.status, 200);
 }
