@@ -46,10 +46,10 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Some 20 KiB of memory per TLS connection; the public listener's are shorter and smaller.
+    /// Some 20 KiB of memory per TLS connection, of which each proxy has one; the public listener's are smaller.
     fn default() -> Self {
         Self {
-            api_connections: NonZeroU32::MIN.saturating_add(511),
+            api_connections: NonZeroU32::MIN.saturating_add(2047),
             public_connections: NonZeroU32::MIN.saturating_add(2047),
         }
     }
