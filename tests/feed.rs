@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -95,6 +96,26 @@ fn a_proxy_that_follows_lets_in_and_refuses_a_moment_after_the_authority_has_dec
     proxy.until_ready(|_, words| words.contains("ALARM") || words.contains("away"));
     proxy.until_ready(|status, _| status == 503);
     assert_eq!(proxy.ask(port, &site.bob).0, 503);
+}
+
+#[test]
+fn a_proxy_whose_certificate_is_revoked_is_told_nothing_more() {
+    let site = Site::new();
+    let proxy = site.proxy(&How::default());
+    let file = site.authority.file(&format!("mirror-east-a-{}", site.cluster.port)).join("joined.json");
+    let joined: Value = serde_json::from_slice(&fs::read(file).expect("joined.json")).expect("JSON");
+    let chain = site.authority.write("follower.pem", joined["follower"].as_str().expect("PEM"));
+    let said = site.authority.openssl([
+        OsStr::new("x509"),
+        "-in".as_ref(),
+        chain.as_os_str(),
+        "-noout".as_ref(),
+        "-serial".as_ref(),
+    ]);
+    let serial = said.ok().out.trim().trim_start_matches("serial=").to_owned();
+    site.authority.admin(["revoke", "cert", &serial, "--yes", "--no-wait"]).ok();
+    proxy.until_ready(|status, words| status == 503 && !words.contains("following"));
+    assert_eq!(proxy.ask(site.cluster.port, &site.bob).0, 503);
 }
 
 #[test]

@@ -22,8 +22,8 @@ use crate::command::{Code, Rejected};
 use crate::net::channel::{ChannelBody, Writer, channel};
 use crate::publish::feed::SnapshotPlace;
 use crate::standing::Revision;
-use crate::status::concerns;
 use crate::status::frames::{self, AuthorityHello, Changes, Cursor, Decoder, Down, ProxyHello, Up, VERSION};
+use crate::status::{Status, concerns};
 
 /// `POST /v1/feed`: the answer's body goes on until either side leaves.
 pub async fn follow(api: Arc<Api>, actor: Actor, body: Incoming) -> Result<Response<ChannelBody>, Rejected> {
@@ -154,6 +154,7 @@ impl Session {
         match frame {
             Up::Hello(_) => return Err("it said hello twice".to_owned()),
             Up::Ping { nonce } => {
+                self.must_stand()?;
                 let store = self.api.engine.store();
                 let durable = self.api.feed.ping(self.instance, self.connection, || store.end());
                 let revision = durable.ok_or("another connection of the same process took its place")?;
@@ -169,6 +170,16 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Whether the certificate that it came with still stands; one that has a newer one comes back with that.
+    fn must_stand(&self) -> Result<(), String> {
+        let now = self.api.engine.world().clock.now();
+        match self.api.statuses.status(&self.holder.fingerprint, now) {
+            Ok(Status::Good) => Ok(()),
+            Ok(_) => Err("its certificate does not stand any more".to_owned()),
+            Err(stale) => Err(stale.to_string()),
+        }
     }
 
     /// Says what has happened; nothing where nothing concerns the proxy and nothing is owed.
