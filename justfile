@@ -35,6 +35,10 @@ advisories:
 test *ARGS:
     cargo test --locked {{ARGS}}
 
+# So many kills under load (docs/store.md); the tests have 200 of them. A seed chooses other moments: `just kills 10000 7`.
+kills COUNT SEED="1":
+    PORTCULLIS_KILLS={{COUNT}} PORTCULLIS_KILLS_SEED={{SEED}} cargo test --locked --test kills -- --nocapture
+
 # Each check that a refusal rests on, taken out: its test must fail. Arguments choose patches by name.
 mutants *ARGS:
     tests/mutants/run {{ARGS}}

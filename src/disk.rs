@@ -152,6 +152,15 @@ impl Disk for SystemDisk {
 #[derive(Debug)]
 struct SystemFile(File);
 
+impl Drop for SystemFile {
+    /// Lets go of the lock, if this file has one. Closing it would not do: until a child process that is just being
+    /// started runs its program it has a copy of every descriptor, and an flock lasts as long as any copy (flock(2)).
+    fn drop(&mut self) {
+        // On a file without a lock this does nothing, and there is nobody to tell of an error.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
 impl DiskFile for SystemFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.0.write_all_at(bytes, offset)
@@ -224,6 +233,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(SystemDisk.network_file_system(folder.path()).unwrap(), None);
         assert!(SystemDisk.network_file_system(&folder.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn a_lock_that_was_dropped_is_free_even_if_a_child_process_has_a_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let file = File::create(&path).unwrap();
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let (held, _copy) = (SystemFile(file.try_clone().unwrap()), file);
+        assert_eq!(SystemDisk.lock(&path).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(held);
+        SystemDisk.lock(&path).unwrap();
     }
 
     #[test]
