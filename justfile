@@ -39,6 +39,10 @@ test *ARGS:
 kills COUNT SEED="1":
     PORTCULLIS_KILLS={{COUNT}} PORTCULLIS_KILLS_SEED={{SEED}} cargo test --locked --test kills -- --nocapture
 
+# One measurement of `docs/performance.md`: `just bench lookups`.
+bench NAME:
+    cargo bench --locked --bench {{NAME}}
+
 # Each check that a refusal rests on, taken out: its test must fail. Arguments choose patches by name.
 mutants *ARGS:
     tests/mutants/run {{ARGS}}

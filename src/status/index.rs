@@ -57,10 +57,18 @@ impl Index {
         if now.whole_seconds() > not_after {
             return Status::Expired { not_after };
         }
-        match cut_keys.iter().filter_map(LockKey::covering).find_map(|key| self.locks.get(&key)) {
+        match self.lock_on(cut_keys) {
             Some(lock) => Status::Locked(lock.clone()),
             None => Status::Good,
         }
+    }
+
+    /// A lock that covers one of the cut keys; with no locks at all, none of the keys is looked at.
+    fn lock_on(&self, cut_keys: &[CutKey]) -> Option<&Lock> {
+        if self.locks.is_empty() {
+            return None;
+        }
+        cut_keys.iter().filter_map(LockKey::covering).find_map(|key| self.locks.get(&key))
     }
 
     pub(super) fn count(&self) -> usize {

@@ -82,6 +82,11 @@ impl Demo {
         self.live.as_ref().expect("it is running").signal(signal);
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.live.as_ref().expect("it is running").pid()
+    }
+
     fn end(&mut self, signal: Signal) -> Option<i32> {
         let live = self.live.take().expect("it is running");
         live.signal(signal);

@@ -172,7 +172,7 @@ impl Watches {
         &self.read
     }
 
-    async fn ends(self) -> Vec<String> {
+    pub(crate) async fn ends(self) -> Vec<String> {
         let mut words = Vec::new();
         for mut stream in self.streams {
             let mut read = String::new();
@@ -266,6 +266,7 @@ async fn rest_in_octets(mut stream: TlsStream<TcpStream>) -> (Vec<u8>, bool) {
     (read, ended.is_ok())
 }
 
-const SPDY: &str = "POST /exec HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n";
-const WEBSOCKET: &str = "GET /exec HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+pub(crate) const SPDY: &str =
+    "POST /exec HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n";
+pub(crate) const WEBSOCKET: &str = "GET /exec HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";

@@ -3,6 +3,7 @@
 //! The set to wait for is computed after the commit is durable: every proxy inside this process, and every process of
 //! a proxy that ever followed and may still serve on what it knew, whether it is connected or its proxy was removed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -37,12 +38,11 @@ pub async fn wait(api: &Api, revision: Revision, patience: Option<Duration>) -> 
 async fn followers(api: &Api, revision: Revision, start: Instant, deadline: Instant) -> Vec<ProxyEnforcement> {
     let mut moved = api.feed.subscribe();
     // Each is told as it was when it was settled, not as it is when the last one is.
-    let mut settled: Vec<([u8; 16], ProxyEnforcement)> = Vec::new();
+    let mut settled: BTreeMap<[u8; 16], ProxyEnforcement> = BTreeMap::new();
     loop {
         moved.mark_unchanged();
         let states = api.feed.states(revision);
-        let open: Vec<&State> =
-            states.iter().filter(|state| !settled.iter().any(|(instance, _)| *instance == state.instance)).collect();
+        let open: Vec<&State> = states.iter().filter(|state| !settled.contains_key(&state.instance)).collect();
         let is_over = Instant::now() >= deadline;
         let mut next_fence = deadline;
         let mut is_waiting = false;
@@ -58,7 +58,7 @@ async fn followers(api: &Api, revision: Revision, start: Instant, deadline: Inst
         }
         settled.extend(now_settled);
         if !is_waiting {
-            return settled.into_iter().map(|(_, told)| told).collect();
+            return settled.into_values().collect();
         }
         // Over or moved: looked at again either way.
         let _ = timeout_at(next_fence, moved.changed()).await;
