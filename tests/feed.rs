@@ -312,6 +312,23 @@ fn a_wire_cut_in_one_direction_makes_nothing_fresh_and_what_arrives_late_is_late
 }
 
 #[test]
+fn a_long_way_to_the_authority_and_back_is_no_reason_to_refuse() {
+    let site = Site::new();
+    let port = site.cluster.port;
+    let wire = Wire::to(site.authority.address("api"));
+    let proxy = site.proxy(&How { bound: "10s", wire: Some(&wire), ..How::default() });
+    // There and back takes three pings: their answers come when others have been asked for.
+    wire.delay(Duration::from_millis(1500));
+    let start = std::time::Instant::now();
+    while start.elapsed() < Duration::from_secs(14) {
+        assert_eq!(proxy.ask(port, &site.bob).0, 200, "{:?}", proxy.ready());
+    }
+    let (status, answer) = site.revoke(&["alice"]);
+    assert_eq!((status, state(&answer, "east-a")), (Some(0), vec!["confirmed"]), "{answer}");
+    assert_eq!(proxy.ask(port, &site.alice).0, 401);
+}
+
+#[test]
 fn a_jump_of_the_wall_clock_makes_nothing_older_or_younger() {
     let site = Site::new();
     let port = site.cluster.port;

@@ -5,7 +5,8 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -248,6 +249,8 @@ pub(crate) struct Wire {
 struct Cuts {
     up: AtomicBool,
     down: AtomicBool,
+    /// How long everything takes in either direction, in milliseconds.
+    delay: AtomicU64,
     moved: (Mutex<()>, Condvar),
 }
 
@@ -278,6 +281,11 @@ impl Wire {
         self.cuts.down.store(true, Ordering::SeqCst);
     }
 
+    /// Everything that is sent from now on takes so long in either direction.
+    pub(crate) fn delay(&self, by: Duration) {
+        self.cuts.delay.store(u64::try_from(by.as_millis()).expect("a delay"), Ordering::SeqCst);
+    }
+
     /// Everything arrives again, late.
     pub(crate) fn mend(&self) {
         let _held = self.cuts.moved.0.lock().expect("nobody panics with it");
@@ -288,19 +296,32 @@ impl Wire {
 }
 
 fn carry(mut from: TcpStream, mut to: TcpStream, cuts: Arc<Cuts>, which: fn(&Cuts) -> &AtomicBool) {
+    let (sender, pieces) = channel::<(Instant, Vec<u8>)>();
+    let (delays, end) = (Arc::clone(&cuts), from.try_clone().expect("a second handle"));
     thread::spawn(move || {
         let mut room = [0; 16 * 1024];
         while let Ok(length @ 1..) = from.read(&mut room) {
+            let due = Instant::now() + Duration::from_millis(delays.delay.load(Ordering::SeqCst));
+            if sender.send((due, room[..length].to_vec())).is_err() {
+                break;
+            }
+        }
+    });
+    thread::spawn(move || {
+        while let Ok((due, piece)) = pieces.recv() {
             let mut held = cuts.moved.0.lock().expect("nobody panics with it");
             while which(&cuts).load(Ordering::SeqCst) {
                 held = cuts.moved.1.wait(held).expect("nobody panics with it");
             }
-            drop(held);
-            if to.write_all(&room[..length]).is_err() {
+            let left = due.saturating_duration_since(Instant::now());
+            drop(
+                cuts.moved.1.wait_timeout_while(held, left, |()| Instant::now() < due).expect("nobody panics with it"),
+            );
+            if to.write_all(&piece).is_err() {
                 break;
             }
         }
         let _ = to.shutdown(Shutdown::Both);
-        let _ = from.shutdown(Shutdown::Both);
+        let _ = end.shutdown(Shutdown::Both);
     });
 }
