@@ -43,7 +43,8 @@ kills COUNT SEED="1":
 bench NAME:
     cargo bench --locked --bench {{NAME}}
 
-# Each check that a refusal rests on, taken out: its test must fail. Arguments choose patches by name.
+# Each check that a refusal rests on, taken out: its test must fail. Arguments choose patches by name; `--half` takes
+# the half that falls to this commit, as tests/run does.
 mutants *ARGS:
     tests/mutants/run {{ARGS}}
 
