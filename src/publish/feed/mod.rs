@@ -103,13 +103,17 @@ impl Feed {
         self.announce();
     }
 
-    /// A process asks how far the authority is: the moment is noted first, then `durable` is read, and that is the
-    /// answer. None when this connection was replaced.
+    /// A process asks how far the authority is: the moment is noted, then `durable` is read, and that is the answer.
+    /// None when this connection was replaced.
+    ///
+    /// Both are one step for whoever asks for [`states`](Self::states): a revocation that is durable only after `durable`
+    /// was read finds the moment noted, so that a process which was never told anything before is not taken for one that
+    /// need not be waited for.
     pub fn ping(&self, instance: [u8; 16], connection: u64, durable: impl FnOnce() -> Revision) -> Option<Revision> {
-        let now = self.ticks.uptime();
-        let revision = durable();
         let mut instances = self.lock();
         let found = instances.get_mut(&instance).filter(|found| found.is_connection(connection))?;
+        let now = self.ticks.uptime();
+        let revision = durable();
         found.register(now, revision);
         Some(revision)
     }
@@ -248,6 +252,36 @@ mod tests {
         let on = CutKey::IdentityOnCluster("a".parse().unwrap(), cluster.parse().unwrap());
         let key = ShortFingerprint([n; 16]);
         Change::Recorded(Credential { key, issued: revision(1), not_after, cut_keys: vec![on] })
+    }
+
+    #[test]
+    fn a_revocation_beside_the_very_first_ping_waits_for_its_process() {
+        let feed = Feed::new(Arc::new(Statuses::empty()), Arc::default(), Arc::new(SystemTicks), Vec::new());
+        let row = InstanceRow {
+            instance: [1; 16],
+            proxy: "prod-a".parse().unwrap(),
+            cluster: "prod".parse().unwrap(),
+            bound: Duration::from_secs(30),
+            mode: crate::status::freshness::Mode::Strict,
+            cut_time: Duration::from_millis(250),
+            since: NOW,
+        };
+        let connection = feed.connect(row);
+        let (sender, states) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let feed = &feed;
+            let told = feed.ping([1; 16], connection, || {
+                // Revision 6 becomes durable right after 5 was read, and it is asked who has to be waited for.
+                scope.spawn(move || sender.send(feed.states(revision(6))).unwrap());
+                if let Ok(states) = states.recv_timeout(Duration::from_millis(200)) {
+                    panic!("answered before the ping was noted: {states:?}");
+                }
+                revision(5)
+            });
+            assert_eq!(told, Some(revision(5)));
+        });
+        let found = states.recv().unwrap();
+        assert!(matches!(found[0].enforcement, Enforcement::Unconfirmed { .. }), "{found:?}");
     }
 
     #[test]
