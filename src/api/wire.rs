@@ -432,7 +432,7 @@ pub struct ProxyProcess {
     pub bound_ms: u64,
     /// `strict` or `best-effort`.
     pub mode: String,
-    /// When it was first heard.
+    /// When it came last.
     pub since: String,
 }
 

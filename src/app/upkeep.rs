@@ -73,10 +73,11 @@ pub(super) async fn forget(api: Arc<Api>, mut stop: Stop) {
             () = stop.stopped() => return,
             () = tokio::time::sleep(FORGET) => {}
         }
-        for instance in api.feed.gone() {
+        for row in api.feed.gone() {
+            let instance = row.instance;
             let engine = Arc::clone(&api.engine);
             let actor = Actor::System(Part::Upkeep);
-            match spawn_blocking(move || engine.run(&actor, &Forget(instance))).await {
+            match spawn_blocking(move || engine.run(&actor, &Forget(row))).await {
                 Ok(Ok(_)) => api.feed.forget(instance),
                 Ok(Err(error)) => tracing::warn!(%error, "a proxy's process that is gone stays on the record"),
                 Err(error) => tracing::error!(%error, "forgetting a proxy's process failed"),

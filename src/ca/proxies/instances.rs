@@ -49,11 +49,11 @@ impl Command for Follow {
         {
             return Err(Rejected::new(Code::Forbidden, "this process is one of another proxy"));
         }
-        let since = known.as_ref().map_or(moment.now, |known| known.value.since);
-        let (proxy, cluster) = (proxy.name, proxy.cluster);
+        let (proxy, cluster, since) = (proxy.name, proxy.cluster, moment.now);
         let row = InstanceRow { instance, proxy: proxy.clone(), cluster, bound, mode, cut_time, since };
-        if known.is_none_or(|known| known.value != row) {
-            txn.put(&instance, &row)?;
+        // Written also where only its coming is new: whoever takes a process off the record that was gone must see it.
+        txn.put(&instance, &row)?;
+        if known.is_none_or(|known| InstanceRow { since, ..known.value } != row) {
             txn.record(Event::ProxyFollows {
                 proxy,
                 instance,
@@ -65,9 +65,9 @@ impl Command for Follow {
     }
 }
 
-/// Notes that a process is gone and that what it knew is too old to be served.
-#[derive(Clone, Copy, Debug)]
-pub struct Forget(pub [u8; 16]);
+/// Notes that a process is gone and that what it knew is too old to be served; not if it has come back since.
+#[derive(Clone, Debug)]
+pub struct Forget(pub InstanceRow);
 
 impl Command for Forget {
     type Outcome = Made;
@@ -81,9 +81,10 @@ impl Command for Forget {
     }
 
     fn decide(&self, _: &Permit, txn: &mut Txn<'_>, _: &Moment<'_>) -> Result<Made, Rejected> {
-        if let Some(row) = txn.get::<InstanceRow>(&self.0)? {
-            txn.delete::<InstanceRow>(&self.0);
-            txn.record(Event::ProxyGone { proxy: row.value.proxy, instance: self.0 });
+        let instance = self.0.instance;
+        if let Some(row) = txn.get::<InstanceRow>(&instance)?.filter(|row| row.value == self.0) {
+            txn.delete::<InstanceRow>(&instance);
+            txn.record(Event::ProxyGone { proxy: row.value.proxy, instance });
         }
         Ok(Made)
     }

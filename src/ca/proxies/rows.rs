@@ -60,7 +60,7 @@ pub struct InstanceRow {
     pub mode: Mode,
     /// How long a connection that it cuts may take to end.
     pub cut_time: Duration,
-    /// When it was first heard, for people.
+    /// When it came last; so a process that has come back is told apart from the one that was gone.
     pub since: Timestamp,
 }
 

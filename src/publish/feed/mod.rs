@@ -159,9 +159,9 @@ impl Feed {
     }
 
     /// The processes that are gone and can serve nobody on what they knew.
-    pub fn gone(&self) -> Vec<[u8; 16]> {
+    pub fn gone(&self) -> Vec<InstanceRow> {
         let now = self.ticks.uptime();
-        self.lock().values().filter(|found| found.is_gone(now)).map(|found| found.row().instance).collect()
+        self.lock().values().filter(|found| found.is_gone(now)).map(|found| found.row().clone()).collect()
     }
 
     /// Forgets a process that is gone; called once that is on the record.
