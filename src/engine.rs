@@ -16,7 +16,7 @@ use crate::directory::admins;
 use crate::ident::Fingerprint;
 use crate::journal::Event;
 use crate::ledger::credentials;
-use crate::ledger::rows::CertificateRow;
+use crate::ledger::rows::{CallerRow, CertificateRole, CertificateRow};
 use crate::standing::Revision;
 use crate::store::record::{Record, Table};
 use crate::store::txn::Txn;
@@ -95,8 +95,14 @@ impl Engine {
         Ok(Done { outcome, revision })
     }
 
-    /// The record of a certificate that somebody presented, so that they can be told apart from strangers; whether it
-    /// stands is decided with each wish.
+    /// The certificate that somebody presented, if it may call in a role of its own; whether it stands is decided with
+    /// each wish.
+    pub fn caller(&self, subject: &str, fingerprint: &Fingerprint) -> Result<Option<CallerRow>, Rejected> {
+        let key = (subject.to_owned(), *fingerprint);
+        Ok(Txn::begin(&*self.store).peek::<CallerRow>(&key)?.map(|row| row.value))
+    }
+
+    /// The record of any other, so that its holder can be told apart from strangers.
     pub fn recorded(&self, fingerprint: &Fingerprint) -> Result<Option<CertificateRow>, Rejected> {
         Ok(Txn::begin(&*self.store).peek::<CertificateRow>(fingerprint)?.map(|row| row.value))
     }
@@ -137,6 +143,8 @@ impl Engine {
         command: &C,
         repeatable: Option<&Repeatable>,
     ) -> Result<Done<C::Outcome>, Rejected> {
+        // What does not wait for the rest of the record, such as a revocation, does not wait for the answers kept there.
+        let repeatable = repeatable.filter(|_| self.store.complete().is_ok());
         for _ in 0..ATTEMPTS {
             let moment = self.world.moment();
             let mut txn = Txn::begin(&*self.store);
@@ -207,15 +215,21 @@ impl Engine {
 /// The rights of an actor, whose credential must stand; only a management certificate brings roles.
 fn grants(actor: &Actor, txn: &mut Txn<'_>, now: Timestamp) -> Result<Grants, Rejected> {
     if let Actor::Proxy(follower) = actor {
-        credentials::of_proxy(txn, follower.name.as_str(), &follower.fingerprint, now)?;
+        let (name, fingerprint) = (follower.name.as_str(), &follower.fingerprint);
+        credentials::must_be_caller(txn, name, fingerprint, CertificateRole::Proxy, now)?;
     }
     let Actor::Holder(Holder { id, fingerprint, realm, .. }) = actor else {
         return Ok(Grants::default());
     };
-    credentials::of_actor(txn, id, fingerprint, now)?;
     match realm {
-        Realm::Management => admins::grants_of(txn, id),
-        Realm::Cluster(_) => Ok(Grants::default()),
+        Realm::Management => {
+            credentials::must_be_caller(txn, id.as_str(), fingerprint, CertificateRole::Management, now)?;
+            admins::grants_of(txn, id)
+        }
+        Realm::Cluster(_) => {
+            credentials::must_be_holder(txn, id, fingerprint, now)?;
+            Ok(Grants::default())
+        }
     }
 }
 

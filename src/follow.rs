@@ -29,7 +29,8 @@ pub trait Follower: Send + 'static {
 
 /// Lets a follower take in everything that is in the journal now.
 pub fn catch_up(store: &dyn Store, follower: &mut dyn Follower) -> Result<(), StoreError> {
-    while follower.cursor() < store.end() {
+    // By number: an era begins without an entry of its own.
+    while follower.cursor().number < store.end().number {
         let page = store.entries_after(follower.cursor(), PAGE)?;
         if page.is_empty() {
             return Err(StoreError(format!("the journal has no entry after {}", follower.cursor())));

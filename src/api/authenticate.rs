@@ -10,7 +10,7 @@ use crate::ca::template::role_urn;
 use crate::command::{Code, Rejected};
 use crate::engine::Engine;
 use crate::ident::Fingerprint;
-use crate::ledger::rows::{CertificateRole, CertificateRow};
+use crate::ledger::rows::{CallerRow, CertificateRole, CertificateRow};
 use crate::x509::certificate::Certificate;
 use crate::x509::extensions::SubjectAltName;
 use crate::x509::shape;
@@ -22,22 +22,33 @@ pub fn actor(engine: &Engine, presented: &[CertificateDer<'static>]) -> Result<A
     };
     let certificate = Certificate::from_der(leaf).map_err(|_| refused("the client certificate cannot be read"))?;
     shape::check(&certificate).map_err(|error| refused(&format!("the client certificate is refused: {error}")))?;
-    let row = recorded(engine, certificate.fingerprint())?;
-    if let (CertificateRole::Proxy, Some(cluster)) = (row.role, &row.cluster) {
-        let name = row.subject.parse().map_err(|_| refused("the client certificate names no proxy"))?;
-        if !has_role(&certificate, &row) {
-            return Err(refused("the client certificate does not say that it is a proxy's"));
-        }
-        let (cluster, fingerprint) = (cluster.clone(), row.fingerprint);
-        return Ok(Actor::Proxy(ProxyHolder { name, cluster, fingerprint }));
+    let fingerprint = certificate.fingerprint();
+    let subject = certificate.subject.common_names();
+    if let Some(caller) = subject.first().map(|subject| engine.caller(subject, &fingerprint)).transpose()?.flatten() {
+        return called(&certificate, caller);
     }
+    let row = recorded(engine, fingerprint)?;
     let id = row.subject.parse().map_err(|_| refused("the client certificate names no identity"))?;
-    let realm = match (row.role, &row.cluster) {
-        (CertificateRole::Management, _) if has_role(&certificate, &row) => Realm::Management,
-        (CertificateRole::User, Some(cluster)) => Realm::Cluster(cluster.clone()),
+    let realm = match (row.role, row.cluster) {
+        (CertificateRole::User, Some(cluster)) => Realm::Cluster(cluster),
         _ => return Err(refused("this certificate is not for this API: use one of a user")),
     };
-    Ok(Actor::Holder(Holder { id, serial: row.serial, fingerprint: row.fingerprint, realm }))
+    Ok(Actor::Holder(Holder { id, serial: row.serial, fingerprint, realm }))
+}
+
+/// Who comes in a role of their own; it is in the certificate's names and must be the one on the record.
+fn called(certificate: &Certificate, caller: CallerRow) -> Result<Actor, Rejected> {
+    let CallerRow { serial, fingerprint, role, subject, cluster, .. } = caller;
+    let urn = role_urn(role, &subject);
+    if !certificate.extensions.subject_alt_names.iter().any(|name| *name == SubjectAltName::Uri(urn.clone())) {
+        return Err(refused(&format!("the client certificate does not say that it is one of a {}", role.name())));
+    }
+    if let (CertificateRole::Proxy, Some(cluster)) = (role, cluster) {
+        let name = subject.parse().map_err(|_| refused("the client certificate names no proxy"))?;
+        return Ok(Actor::Proxy(ProxyHolder { name, cluster, fingerprint }));
+    }
+    let id = subject.parse().map_err(|_| refused("the client certificate names no identity"))?;
+    Ok(Actor::Holder(Holder { id, serial, fingerprint, realm: Realm::Management }))
 }
 
 /// What is not on the record is refused, however validly it is signed.
@@ -49,12 +60,6 @@ fn recorded(engine: &Engine, fingerprint: Fingerprint) -> Result<CertificateRow,
             Err(refused("your certificate is not on the record: get a new one from an administrator"))
         }
     }
-}
-
-/// The role of an infrastructure certificate is in its names and must be the one on the record.
-fn has_role(certificate: &Certificate, row: &CertificateRow) -> bool {
-    let urn = role_urn(row.role, &row.subject);
-    certificate.extensions.subject_alt_names.iter().any(|name| *name == SubjectAltName::Uri(urn.clone()))
 }
 
 fn refused(why: &str) -> Rejected {

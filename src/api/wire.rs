@@ -158,10 +158,10 @@ pub struct RevokeAnswer {
     pub target: Target,
     /// Whether nothing that stood was hit: it had been revoked before, or there was nothing.
     pub already: bool,
-    /// How many certificates it hit that had expired anyway.
-    pub expired: u64,
-    /// How many certificates that stood it ended.
-    pub certificates: u64,
+    /// How many certificates it hit that had expired anyway; none while the record cannot be read to count them.
+    pub expired: Option<u64>,
+    /// How many certificates that stood it ended; none likewise.
+    pub certificates: Option<u64>,
     /// How many tokens it ended.
     pub tokens: u64,
     /// Every proxy that enforces it.
@@ -194,12 +194,13 @@ pub struct ProxyEnforcement {
 pub struct RevokePreview {
     /// What would be aimed at.
     pub target: Target,
-    /// Whether the ID exists, was deleted, or was never seen: `present`, `deleted` or `unknown`.
+    /// Whether the ID exists, was deleted, or was never seen: `present`, `deleted` or `unknown`; `unread` while the
+    /// directory cannot be read.
     pub known: String,
-    /// How many standing certificates it would end.
-    pub certificates: u64,
-    /// How many it would hit that have expired anyway.
-    pub expired: u64,
+    /// How many standing certificates it would end; none while the record cannot be read to count them.
+    pub certificates: Option<u64>,
+    /// How many it would hit that have expired anyway; none likewise.
+    pub expired: Option<u64>,
     /// How many tokens it would end.
     pub tokens: u64,
     /// The first of the standing certificates, at most 20.

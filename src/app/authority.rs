@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -27,13 +28,14 @@ use crate::observe::Metrics;
 use crate::publish::crl::Lists;
 use crate::publish::feed::Feed;
 use crate::publish::feed::tail::Tail;
+use crate::publish::kept::Kept;
 use crate::publish::ocsp::Responders;
 use crate::publish::roll::Roll;
 use crate::publish::statuses::StatusFollower;
 use crate::secret::Secret;
 use crate::status::Statuses;
 use crate::store::Store;
-use crate::store::local::{LocalStore, OpenError, Options};
+use crate::store::local::{IndexState, LocalStore, OpenError, Options};
 use crate::world::{SystemTicks, World};
 
 /// Where the authority keeps what.
@@ -63,9 +65,21 @@ pub struct Ground {
     pub engine: Arc<Engine>,
     /// The key files.
     pub vault: Arc<Vault>,
+    store: Arc<LocalStore>,
 }
 
 impl Ground {
+    /// Waits until all of the record can be read, and says how far it is. Blocking.
+    pub fn wait_for_index(&self) -> Result<(), AppError> {
+        loop {
+            match self.store.wait_for_index(TOLD_EVERY) {
+                IndexState::Ready => return Ok(()),
+                IndexState::Waiting(why) => return Err(AppError::new("opening the index", why)),
+                state => tracing::info!("{state}"),
+            }
+        }
+    }
+
     /// Makes an empty store in an era that begins now; the folders above it are made.
     fn create(places: &Places, world: &World) -> Result<Self, AppError> {
         let parent = places.store.parent().unwrap_or_else(|| Path::new("/"));
@@ -101,8 +115,9 @@ impl Ground {
     fn over(places: &Places, world: &World, store: LocalStore) -> Result<Self, AppError> {
         let passphrase = places.passphrase.read().doing("reading the passphrase of the CA keys")?;
         let vault = Vault::open(&places.ca, passphrase).doing("opening the folder of the CA keys")?;
-        let store: Arc<dyn Store> = Arc::new(store);
-        Ok(Self { engine: Arc::new(Engine::new(store, world.clone())), vault: Arc::new(vault) })
+        let store = Arc::new(store);
+        let engine = Engine::new(Arc::clone(&store) as Arc<dyn Store>, world.clone());
+        Ok(Self { engine: Arc::new(engine), vault: Arc::new(vault), store })
     }
 }
 
@@ -141,8 +156,10 @@ impl Authority {
         let (statuses, roll, tail) =
             (Arc::new(Statuses::empty()), Arc::new(Roll::default()), Arc::new(Tail::default()));
         let store = Arc::clone(ground.engine.store());
-        let follower = StatusFollower::load(&*store, Arc::clone(&statuses), Arc::clone(&roll), Arc::clone(&tail))
-            .doing("reading what is on record")?;
+        let kept = Kept::new(Arc::new(SystemDisk), &places.store);
+        let follower =
+            StatusFollower::load(&*store, Arc::clone(&statuses), Arc::clone(&roll), Arc::clone(&tail), Some(&kept));
+        let follower = follower.doing("reading what is on record")?;
         let following = Following::start(store, follower).doing("following the journal")?;
         let earlier = ground.engine.ask(&Actor::System(Part::Upkeep), &ListInstances);
         let earlier = earlier.doing("reading which proxies follow")?.outcome;
@@ -161,9 +178,15 @@ impl Authority {
             Arc::clone(&statuses),
             Arc::clone(&roll),
         ));
-        responders.renew().doing("making the OCSP responders")?;
-        lists.publish_all().doing("publishing the CRLs")?;
+        // Neither keeps statuses and revoking waiting: a full disk, or an authority that was retired, is dealt with later.
+        if let Err(error) = responders.renew() {
+            tracing::error!(%error, "not every OCSP responder was made");
+        }
+        if let Err(error) = lists.publish_all() {
+            tracing::error!(%error, "not every CRL was published");
+        }
         Ok(Loaded {
+            kept: Arc::new(kept),
             engine: Arc::clone(&ground.engine),
             authorities,
             statuses,
@@ -184,7 +207,7 @@ impl Authority {
         places: &Places,
         passphrase: Secret<String>,
     ) -> Result<Self, AppError> {
-        let Loaded { engine, authorities, statuses, roll, lists, responders, feed, following } = loaded;
+        let Loaded { engine, authorities, statuses, roll, lists, responders, feed, following, kept } = loaded;
         let metrics = Arc::new(Metrics::new());
         let api = Arc::new(Api {
             engine: Arc::clone(&engine),
@@ -214,6 +237,8 @@ impl Authority {
             tokio::spawn(upkeep::publish(Arc::clone(&api), stop.clone())),
             tokio::spawn(upkeep::renew(Arc::clone(&api), all, stop.clone())),
             tokio::spawn(upkeep::forget(Arc::clone(&api), stop.clone())),
+            tokio::spawn(upkeep::tell_index(Arc::clone(&api), stop.clone())),
+            tokio::spawn(upkeep::keep(Arc::clone(&api), kept, stop.clone())),
         ];
         if let Some(listener) = listeners.health {
             let health = Arc::new(Health(Arc::clone(&api)));
@@ -253,4 +278,8 @@ pub struct Loaded {
     responders: Arc<Responders>,
     feed: Arc<Feed>,
     following: Following,
+    kept: Arc<Kept>,
 }
+
+/// How often it is said how far the index is.
+const TOLD_EVERY: Duration = Duration::from_secs(2);

@@ -254,7 +254,11 @@ fn open(dir: &Dir, world: &World) -> Result<Ground, AppError> {
         let token = hex::encode(random::<32>(&*world.entropy).doing("making a token")?);
         write_new_private(&dir.token, token.as_bytes()).doing("writing the upstream's token")?;
     }
-    if dir.is_new() { Ground::open_or_create(&dir.places, world) } else { Ground::open(&dir.places, world) }
+    let ground =
+        if dir.is_new() { Ground::open_or_create(&dir.places, world) } else { Ground::open(&dir.places, world) };
+    let ground = ground?;
+    ground.wait_for_index()?;
+    Ok(ground)
 }
 
 /// Opens or makes the authorities, the admin's profile and the cluster. Blocking.

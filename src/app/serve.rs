@@ -35,6 +35,7 @@ pub fn init(settings: &Settings, admin: &IdentityId, profile: &Path) -> Result<(
         return Err(AppError::new("starting", format!("{} exists: choose another --out", profile.display())));
     }
     let ground = Ground::open_or_create(&places, &world)?;
+    ground.wait_for_index()?;
     let authorities = first_start::authorities(&ground, &settings.public_url.to_string())?;
     first_start::must_have_no_admin(&ground)?;
     let api_url = settings.api_url.clone();

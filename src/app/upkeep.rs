@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
 use super::serving::Served;
 use crate::access::{Actor, Part};
@@ -12,24 +13,36 @@ use crate::api::Api;
 use crate::ca::proxies::instances::Forget;
 use crate::net::stop::Stop;
 use crate::publish::crl::INTERVAL;
+use crate::publish::kept::Kept;
+use crate::standing::Revision;
 
-/// Publishes every list anew when something is cut off, and every hour.
+/// Publishes every list anew when something is cut off, and every hour; what could not be written to the folder is
+/// written once it can be.
 pub(super) async fn publish(api: Arc<Api>, mut stop: Stop) {
     let mut cuts = api.roll.subscribe();
     // The first lists were published before anything was served.
-    let mut pause = INTERVAL;
+    let mut next = Instant::now() + INTERVAL;
     loop {
-        let is_due = tokio::select! {
+        let due = tokio::select! {
             () = stop.stopped() => return,
             changed = cuts.changed() => match changed {
-                Ok(()) => false,
+                Ok(()) => Due::Issuing,
                 Err(_) => return,
             },
-            () = tokio::time::sleep(pause) => true,
+            () = tokio::time::sleep_until(next) => Due::All,
+            () = tokio::time::sleep(RETRY), if api.lists.has_unwritten() => Due::Written,
         };
         let lists = Arc::clone(&api.lists);
-        let publish = move || if is_due { lists.publish_all() } else { lists.publish_issuing() };
-        pause = match spawn_blocking(publish).await {
+        let publish = move || match due {
+            Due::All => lists.publish_all(),
+            Due::Issuing => lists.publish_issuing(),
+            Due::Written => {
+                lists.write_again();
+                Ok(())
+            }
+        };
+        let pause = match spawn_blocking(publish).await {
+            Ok(Ok(())) if matches!(due, Due::Written) => continue,
             Ok(Ok(())) => INTERVAL,
             Ok(Err(error)) => {
                 tracing::error!(%error, "the CRLs were not published");
@@ -40,6 +53,7 @@ pub(super) async fn publish(api: Arc<Api>, mut stop: Stop) {
                 RETRY
             }
         };
+        next = Instant::now() + pause;
     }
 }
 
@@ -86,8 +100,70 @@ pub(super) async fn forget(api: Arc<Api>, mut stop: Stop) {
     }
 }
 
+/// Says how far the index is while it is away.
+pub(super) async fn tell_index(api: Arc<Api>, mut stop: Stop) {
+    let mut was_away = false;
+    loop {
+        match api.engine.store().complete() {
+            Ok(()) if was_away => tracing::info!("the index is ready: everything is served again"),
+            Ok(()) => {}
+            Err(away) => tracing::warn!("{away}"),
+        }
+        was_away = api.engine.store().complete().is_err();
+        tokio::select! {
+            () = stop.stopped() => return,
+            () = tokio::time::sleep(TELL) => {}
+        }
+    }
+}
+
+/// How often it is said how far the index is.
+const TELL: Duration = Duration::from_secs(2);
+
+/// Writes the answers down when the next start would have much to read, and at the end.
+pub(super) async fn keep(api: Arc<Api>, kept: Arc<Kept>, mut stop: Stop) {
+    let mut last = Revision::IMPORTED;
+    loop {
+        let is_last = tokio::select! {
+            () = stop.stopped() => true,
+            () = tokio::time::sleep(KEEP) => false,
+        };
+        let Ok(reached) = api.statuses.reached_revision() else { return };
+        let behind = reached.number.saturating_sub(last.number);
+        let known = u64::try_from(api.statuses.count()).unwrap_or(u64::MAX);
+        if behind > 0 && (is_last || behind > MOST_BEHIND.max(known / 10)) {
+            let (api, kept) = (Arc::clone(&api), Arc::clone(&kept));
+            let timeline = api.engine.store().timeline();
+            let write = move || kept.write(timeline, &api.statuses, &api.roll, api.engine.world().clock.now());
+            match spawn_blocking(write).await {
+                Ok(Ok(cursor)) => last = cursor,
+                // Without it the next start reads more of the journal, nothing else.
+                Ok(Err(error)) => tracing::warn!(%error, "the answers were not written down for the next start"),
+                Err(error) => tracing::error!(%error, "writing the answers down failed"),
+            }
+        }
+        if is_last {
+            return;
+        }
+    }
+}
+
+/// How often it is looked whether the answers should be written down.
+const KEEP: Duration = Duration::from_secs(5);
+
+/// How many commits a start may have to read before the answers are written down, unless they are many more.
+const MOST_BEHIND: u64 = 20_000;
+
 /// How often it is looked whether a proxy's process is gone.
 const FORGET: Duration = Duration::from_secs(5);
+
+/// Which lists are due.
+#[derive(Clone, Copy)]
+enum Due {
+    All,
+    Issuing,
+    Written,
+}
 
 /// How soon a failed publication is tried again.
 const RETRY: Duration = Duration::from_secs(5);

@@ -73,7 +73,7 @@ impl Command for Equip {
         must_sign(txn, &issuer)?;
         let issuer = self.keyring.issuer(&issuer)?;
         let signed = sign::sign(&self.wanted(), &issuer, &self.places, Holding::default(), moment)?;
-        credentials::record(txn, signed.key_hash, &signed.row)?;
+        credentials::record_own(txn, signed.key_hash, &signed.row)?;
         Ok(Equipped { row: signed.row, issuer_der: issuer.certificate.der().to_vec() })
     }
 }

@@ -154,20 +154,28 @@ where
     }
 }
 
+/// How many certificates, in words.
+fn counted(standing: Option<u64>, expired: Option<u64>, first: &str, second: &str) -> String {
+    match (standing, expired) {
+        (Some(standing), Some(expired)) => format!("{standing} {first}, {expired} {second}"),
+        _ => "not counted: the record cannot be read yet".to_owned(),
+    }
+}
+
 impl Shown for RevokePreview {
     fn names(&self) -> Vec<String> {
         self.sample.iter().map(|certificate| certificate.serial.clone()).collect()
     }
 
     fn table(&self) -> Sheet {
-        let more = self.certificates.saturating_sub(u64::try_from(self.sample.len()).unwrap_or(u64::MAX));
+        let more = self.certificates.unwrap_or(0).saturating_sub(u64::try_from(self.sample.len()).unwrap_or(u64::MAX));
         let mut sample: Vec<String> = self.sample.iter().map(in_a_line).collect();
         if more > 0 && !sample.is_empty() {
             sample.push(format!("… and {more} more"));
         }
         Sheet::pairs(vec![
             ("Would revoke", format!("{} {} ({})", self.target.kind, self.target.id, self.known)),
-            ("Certificates", format!("{} standing, {} expired", self.certificates, self.expired)),
+            ("Certificates", counted(self.certificates, self.expired, "standing", "expired")),
             ("Tokens", self.tokens.to_string()),
             ("", sample.join("\n")),
             (
@@ -191,7 +199,7 @@ impl Shown for RevokeAnswer {
         let proxies = if proxies.is_empty() { "none".to_owned() } else { proxies.join("\n") };
         Sheet::pairs(vec![
             ("Revoked", format!("{} {}{already}", self.target.kind, self.target.id)),
-            ("Certificates", format!("{} ended, {} had expired", self.certificates, self.expired)),
+            ("Certificates", counted(self.certificates, self.expired, "ended", "had expired")),
             ("Tokens", self.tokens.to_string()),
             ("Proxies", proxies),
             ("Revision", self.revision.clone()),
@@ -207,7 +215,7 @@ impl Shown for List<RevokePreview> {
 
     fn table(&self) -> Sheet {
         let rows = self.items.iter().map(|found| {
-            let counts = [found.certificates, found.expired, found.tokens].map(|count| count.to_string());
+            let counts = [found.certificates, found.expired, Some(found.tokens)].map(number);
             [vec![found.target.id.clone(), found.known.clone()], counts.to_vec()].concat()
         });
         Sheet::list(&["WOULD REVOKE", "IS", "CERTIFICATES", "EXPIRED", "TOKENS"], "nothing", rows.collect())
@@ -223,10 +231,14 @@ impl Shown for List<RevokeAnswer> {
         let rows = self.items.iter().map(|found| {
             let open = found.proxies.iter().filter(|proxy| proxy.state == "unconfirmed").count();
             let enforced = if open == 0 { "confirmed".to_owned() } else { format!("{open} unconfirmed") };
-            vec![found.target.id.clone(), found.certificates.to_string(), found.revision.clone(), enforced]
+            vec![found.target.id.clone(), number(found.certificates), found.revision.clone(), enforced]
         });
         Sheet::list(&["REVOKED", "CERTIFICATES", "REVISION", "PROXIES"], "nothing", rows.collect())
     }
+}
+
+fn number(count: Option<u64>) -> String {
+    count.map_or_else(|| "?".to_owned(), |count| count.to_string())
 }
 
 fn proxy(found: &wire::ProxyEnforcement) -> String {

@@ -9,7 +9,7 @@ use crate::command::{Code, Rejected};
 use crate::ident::IdentityId;
 use crate::journal::Event;
 use crate::ledger::credentials;
-use crate::ledger::rows::{CertificateRole, CertificateRow};
+use crate::ledger::rows::{CallerRow, CertificateRole, CertificateRow};
 use crate::standing::CutKey;
 use crate::store::record::Stored;
 use crate::store::txn::Txn;
@@ -69,7 +69,7 @@ pub fn must_remain(txn: &mut Txn<'_>, now: Timestamp, cut: &[CutKey], force: boo
             grants_of(txn, &id)?;
         }
     }
-    let is_hit = |_: &IdentityId, row: &CertificateRow| row.cut_keys.iter().any(|key| cut.contains(key));
+    let is_hit = |_: &IdentityId, row: &CallerRow| row.cut_keys.iter().any(|key| cut.contains(key));
     remain_but_for(txn, now, is_hit, force)
 }
 
@@ -83,7 +83,7 @@ pub fn must_remain_without(
     if certificate.role != CertificateRole::Management {
         return Ok(());
     }
-    let is_hit = |_: &IdentityId, row: &CertificateRow| {
+    let is_hit = |_: &IdentityId, row: &CallerRow| {
         row.fingerprint == certificate.fingerprint || row.cut_keys.contains(&CutKey::Via(certificate.fingerprint))
     };
     remain_but_for(txn, now, is_hit, force)
@@ -92,7 +92,7 @@ pub fn must_remain_without(
 fn remain_but_for(
     txn: &mut Txn<'_>,
     now: Timestamp,
-    is_hit: impl Fn(&IdentityId, &CertificateRow) -> bool,
+    is_hit: impl Fn(&IdentityId, &CallerRow) -> bool,
     force: bool,
 ) -> Result<(), Rejected> {
     let standing = management_certificates(txn, now)?;
@@ -106,7 +106,7 @@ fn remain_but_for(
 fn others_remain(
     txn: &mut Txn<'_>,
     now: Timestamp,
-    is_hit: impl Fn(&IdentityId, &CertificateRow) -> bool,
+    is_hit: impl Fn(&IdentityId, &CallerRow) -> bool,
 ) -> Result<bool, Rejected> {
     Ok(management_certificates(txn, now)?.iter().any(|(id, row)| !is_hit(id, &row.value)))
 }
@@ -114,17 +114,14 @@ fn others_remain(
 /// Every standing management certificate of an admin.
 ///
 /// Read in a transaction of its own, because the decision asserts the generation row and not each of these.
-fn management_certificates(
-    txn: &Txn<'_>,
-    now: Timestamp,
-) -> Result<Vec<(IdentityId, Stored<CertificateRow>)>, Rejected> {
+fn management_certificates(txn: &Txn<'_>, now: Timestamp) -> Result<Vec<(IdentityId, Stored<CallerRow>)>, Rejected> {
     let mut look = txn.aside();
     let mut found = Vec::new();
     for binding in look.scan_all::<RoleBindingRow>(&[])? {
         if !binding.value.roles.contains(&Role::Admin) {
             continue;
         }
-        for row in credentials::of_holder(&look, binding.value.id.as_str())? {
+        for row in look.scan_all::<CallerRow>(&[binding.value.id.as_str().as_bytes()])? {
             let is_management = row.value.role == CertificateRole::Management;
             if is_management && credentials::standing(&mut look, &row, now).is_ok() {
                 found.push((binding.value.id.clone(), row));

@@ -1,7 +1,9 @@
 //! Certificates on the record: writing one, finding one, and whether it stands.
 
 use super::cuts;
-use super::rows::{ByAgencyRow, ByHolderRow, BySerialRow, CertificateRole, CertificateRow, PublicKeyRow, RevokedRow};
+use super::rows::{
+    ByAgencyRow, ByHolderRow, BySerialRow, CallerRow, CertificateRole, CertificateRow, Judged, PublicKeyRow, RevokedRow,
+};
 use crate::command::{Code, Rejected};
 use crate::ident::{Fingerprint, IdentityId, IssuerName, Serial};
 use crate::journal::{Event, Issued};
@@ -51,13 +53,29 @@ pub fn record(txn: &mut Txn<'_>, key_hash: [u8; 32], row: &CertificateRow) -> Re
     if taken {
         return Err(Rejected::new(Code::Busy, "the serial number drawn is taken: try again"));
     }
-    txn.put(&key_hash, &PublicKeyRow(row.fingerprint))?;
-    txn.put(&by_serial, &BySerialRow(row.fingerprint))?;
+    write(txn, key_hash, row)
+}
+
+/// Puts a certificate of our own on the record, for a key that was just made. It goes on where others must wait: without
+/// its server's certificate, an authority could not be asked for a revocation.
+pub fn record_own(txn: &mut Txn<'_>, key_hash: [u8; 32], row: &CertificateRow) -> Result<(), Rejected> {
+    write(txn, key_hash, row)?;
+    txn.hurry();
+    Ok(())
+}
+
+/// Everything here is new, or it is a conflict.
+fn write(txn: &mut Txn<'_>, key_hash: [u8; 32], row: &CertificateRow) -> Result<(), Rejected> {
+    txn.create(&key_hash, &PublicKeyRow(row.fingerprint))?;
+    txn.create(&(row.serial, row.issuer.clone()), &BySerialRow(row.fingerprint))?;
     txn.put(&(row.subject.clone(), row.fingerprint), &ByHolderRow(row.fingerprint))?;
     if let Some(agency) = &row.agency {
         txn.put(&(agency.as_str().to_owned(), row.fingerprint), &ByAgencyRow(row.fingerprint))?;
     }
-    txn.put(&row.fingerprint, row)?;
+    if let Some(caller) = CallerRow::of(row) {
+        txn.put(&(row.subject.clone(), row.fingerprint), &caller)?;
+    }
+    txn.create(&row.fingerprint, row)?;
     txn.record(Event::CertificateIssued(Issued {
         serial: row.serial,
         fingerprint: row.fingerprint,
@@ -131,21 +149,21 @@ pub enum Fallen {
 }
 
 /// Whether a certificate stands at `now`; asserts its revocation, every head on its record and the locks that cover it.
-pub fn standing(txn: &mut Txn<'_>, row: &Stored<CertificateRow>, now: Timestamp) -> Result<(), Standing> {
-    if txn.get::<RevokedRow>(&row.value.fingerprint).map_err(Rejected::from)?.is_some() {
+pub fn standing<R: Judged>(txn: &mut Txn<'_>, row: &Stored<R>, now: Timestamp) -> Result<(), Standing> {
+    if txn.get::<RevokedRow>(row.value.fingerprint()).map_err(Rejected::from)?.is_some() {
         return Err(Standing::Fallen(Fallen::Revoked));
     }
     let mut is_cut = false;
-    for key in &row.value.cut_keys {
+    for key in row.value.cut_keys() {
         is_cut |= cuts::is_cut_since(txn, key, row)?;
     }
     if is_cut {
         return Err(Standing::Fallen(Fallen::Revoked));
     }
-    if now.whole_seconds() > row.value.not_after {
+    if now.whole_seconds() > row.value.not_after() {
         return Err(Standing::Fallen(Fallen::Expired));
     }
-    if cuts::lock_covering(txn, &row.value.cut_keys)?.is_some() {
+    if cuts::lock_covering(txn, row.value.cut_keys())?.is_some() {
         return Err(Standing::Fallen(Fallen::Locked));
     }
     Ok(())
@@ -166,41 +184,34 @@ impl From<Rejected> for Standing {
     }
 }
 
-/// The record of the certificate that an actor presented, if it stands and is theirs.
-pub fn of_actor(
+/// Refuses an actor whose certificate does not stand or is not theirs: a cluster's, which may do what its holder may.
+pub fn must_be_holder(
     txn: &mut Txn<'_>,
     id: &IdentityId,
     fingerprint: &Fingerprint,
     now: Timestamp,
-) -> Result<Stored<CertificateRow>, Rejected> {
-    of_subject(txn, id.as_str(), fingerprint, now)
+) -> Result<(), Rejected> {
+    let row = txn.get::<CertificateRow>(fingerprint)?.filter(|row| row.value.subject == id.as_str());
+    must_stand(txn, row, now)
 }
 
-/// The record of the certificate that a proxy presented, if it stands, is its own, and is for following.
-pub fn of_proxy(
-    txn: &mut Txn<'_>,
-    name: &str,
-    fingerprint: &Fingerprint,
-    now: Timestamp,
-) -> Result<Stored<CertificateRow>, Rejected> {
-    let row = of_subject(txn, name, fingerprint, now)?;
-    if row.value.role != CertificateRole::Proxy {
-        return Err(Rejected::new(Code::Unauthenticated, "your certificate is not one of a proxy"));
-    }
-    Ok(row)
-}
-
-fn of_subject(
+/// Refuses an actor whose certificate does not stand, is not theirs, or is not for calling the API in this role.
+pub fn must_be_caller(
     txn: &mut Txn<'_>,
     subject: &str,
     fingerprint: &Fingerprint,
+    role: CertificateRole,
     now: Timestamp,
-) -> Result<Stored<CertificateRow>, Rejected> {
+) -> Result<(), Rejected> {
+    let row = txn.get::<CallerRow>(&(subject.to_owned(), *fingerprint))?.filter(|row| row.value.role == role);
+    must_stand(txn, row, now)
+}
+
+fn must_stand<R: Judged>(txn: &mut Txn<'_>, row: Option<Stored<R>>, now: Timestamp) -> Result<(), Rejected> {
     let refused = |why: &str| Rejected::new(Code::Unauthenticated, format!("your certificate {why}"));
-    let row = txn.get::<CertificateRow>(fingerprint)?.filter(|row| row.value.subject == subject);
     let row = row.ok_or_else(|| refused("is not on the record: get a new one from an administrator"))?;
     match standing(txn, &row, now) {
-        Ok(()) => Ok(row),
+        Ok(()) => Ok(()),
         Err(Standing::Unknown(rejected)) => Err(rejected),
         Err(Standing::Fallen(Fallen::Revoked)) => Err(refused("is revoked: ask an administrator for a new one")),
         Err(Standing::Fallen(Fallen::Expired)) => Err(refused("has expired: ask an administrator for a new one")),

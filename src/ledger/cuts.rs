@@ -1,6 +1,6 @@
 //! Writing cut-offs, individual revocations and locks; asserting that there are none.
 
-use super::rows::{CertificateRow, CutHeadRow, CutOffRow, LockRow, RevokedRow};
+use super::rows::{CertificateRow, CutHeadRow, CutOffRow, Judged, LockRow, RevokedRow};
 use crate::command::Rejected;
 use crate::ident::{AnyId, ClusterName};
 use crate::journal::{Cause, Event};
@@ -90,7 +90,7 @@ pub fn assert_heads(txn: &mut Txn<'_>, cut_keys: &[CutKey]) -> Result<(), Reject
 }
 
 /// Whether a key was cut off after the row was recorded; asserts what it read.
-pub fn is_cut_since(txn: &mut Txn<'_>, key: &CutKey, row: &Stored<CertificateRow>) -> Result<bool, Rejected> {
+pub fn is_cut_since<R: Judged>(txn: &mut Txn<'_>, key: &CutKey, row: &Stored<R>) -> Result<bool, Rejected> {
     let head = txn.get::<CutHeadRow>(key)?;
     Ok(match (head, row.created) {
         (None, _) => false,

@@ -43,6 +43,74 @@ impl Record for CertificateRow {
     type Key = Fingerprint;
 }
 
+/// A certificate that may call the API in a role of its own, as it is on the record: what is needed to know its holder
+/// before all of the record can be read. Never written twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallerRow {
+    /// Its serial number.
+    pub serial: Serial,
+    /// Its SHA-256.
+    pub fingerprint: Fingerprint,
+    /// What it is for.
+    pub role: CertificateRole,
+    /// Its CN.
+    pub subject: String,
+    /// The cluster it is for.
+    pub cluster: Option<ClusterName>,
+    /// The last moment of its validity.
+    pub not_after: Timestamp,
+    /// Everything that can cut it off.
+    pub cut_keys: Vec<CutKey>,
+}
+
+impl Record for CallerRow {
+    const TABLE: Table = Table::Caller;
+    type Key = (String, Fingerprint);
+}
+
+impl CallerRow {
+    /// What is kept of a certificate's record, if it may call at all: of management, or a proxy's.
+    pub fn of(row: &CertificateRow) -> Option<Self> {
+        matches!(row.role, CertificateRole::Management | CertificateRole::Proxy).then(|| Self {
+            serial: row.serial,
+            fingerprint: row.fingerprint,
+            role: row.role,
+            subject: row.subject.clone(),
+            cluster: row.cluster.clone(),
+            not_after: row.not_after,
+            cut_keys: row.cut_keys.clone(),
+        })
+    }
+}
+
+/// What it takes to say whether a certificate stands.
+pub trait Judged: Record {
+    /// Its SHA-256.
+    fn fingerprint(&self) -> &Fingerprint;
+    /// The last moment of its validity.
+    fn not_after(&self) -> Timestamp;
+    /// Everything that can cut it off.
+    fn cut_keys(&self) -> &[CutKey];
+}
+
+macro_rules! judged {
+    ($($row:ty),*) => {$(
+        impl Judged for $row {
+            fn fingerprint(&self) -> &Fingerprint {
+                &self.fingerprint
+            }
+            fn not_after(&self) -> Timestamp {
+                self.not_after
+            }
+            fn cut_keys(&self) -> &[CutKey] {
+                &self.cut_keys
+            }
+        }
+    )*};
+}
+
+judged!(CertificateRow, CallerRow);
+
 /// A certificate on the record, with its issue revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {

@@ -4,11 +4,11 @@
 //! restore (RFC 5280 §5.2.3). A list reflects everything before its number. Lists are signed anew every hour, and at
 //! once when something is cut off; revocations that come while one is being made are in the next.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -54,6 +54,8 @@ pub struct Lists {
     published: RwLock<HashMap<IssuerName, Published>>,
     /// Held from the look at what is published to the end of the writing, which readers need not wait for.
     publishing: Mutex<()>,
+    /// Whose newest list is not in the folder.
+    unwritten: Mutex<BTreeSet<IssuerName>>,
 }
 
 /// A list as it is served.
@@ -87,6 +89,7 @@ impl Lists {
             folder: folder.to_owned(),
             published: RwLock::default(),
             publishing: Mutex::default(),
+            unwritten: Mutex::default(),
         })
     }
 
@@ -142,12 +145,41 @@ impl Lists {
         if let Some(present) = self.published(&issuer.name).filter(|present| present.number > number) {
             return Ok(present);
         }
-        self.write(&issuer.name, &published.der).map_err(|error| {
-            Rejected::new(Code::Unavailable, format!("the list of {} was not written: {error}", issuer.name))
-        })?;
-        let mut lists = self.published.write().unwrap_or_else(PoisonError::into_inner);
-        lists.insert(issuer.name.clone(), published.clone());
+        self.published.write().unwrap_or_else(PoisonError::into_inner).insert(issuer.name.clone(), published.clone());
+        self.put_into_folder(&issuer.name, &published);
         Ok(published)
+    }
+
+    /// Whether the folder lacks a list that is served.
+    pub fn has_unwritten(&self) -> bool {
+        !self.unwritten().is_empty()
+    }
+
+    /// Tries again to write the lists that the folder lacks; no list is signed anew for that. Blocking.
+    pub fn write_again(&self) {
+        let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let names: Vec<IssuerName> = self.unwritten().iter().cloned().collect();
+        for name in names {
+            if let Some(published) = self.published(&name) {
+                self.put_into_folder(&name, &published);
+            }
+        }
+    }
+
+    /// A list that cannot be written is served all the same.
+    fn put_into_folder(&self, name: &IssuerName, published: &Published) {
+        match self.write(name, &published.der) {
+            Ok(()) => drop(self.unwritten().remove(name)),
+            Err(error) => {
+                if self.unwritten().insert(name.clone()) {
+                    tracing::error!(issuer = %name, %error, "a CRL was not written to its folder; it is tried again");
+                }
+            }
+        }
+    }
+
+    fn unwritten(&self) -> MutexGuard<'_, BTreeSet<IssuerName>> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The dead certificates of an issuer, by serial.
@@ -175,10 +207,16 @@ impl Lists {
     /// Written under another name, synced, renamed: whoever reads the folder never sees half a list.
     fn write(&self, issuer: &IssuerName, der: &[u8]) -> Result<(), std::io::Error> {
         let temporary = self.folder.join(format!(".{issuer}.crl.new"));
-        let mut file = File::create(&temporary)?;
-        file.write_all(der)?;
-        file.sync_all()?;
-        fs::rename(&temporary, self.folder.join(format!("{issuer}.crl")))?;
+        let written = File::create(&temporary).and_then(|mut file| {
+            file.write_all(der)?;
+            file.sync_all()?;
+            fs::rename(&temporary, self.folder.join(format!("{issuer}.crl")))
+        });
+        if written.is_err() {
+            // It takes space that others need.
+            drop(fs::remove_file(&temporary));
+        }
+        written?;
         File::open(&self.folder)?.sync_all()
     }
 }
@@ -214,6 +252,8 @@ impl Command for Announce {
     fn decide(&self, _: &Permit, txn: &mut Txn<'_>, moment: &Moment<'_>) -> Result<Made, Rejected> {
         let this_update = moment.now.whole_seconds();
         txn.put(&self.issuer, &CrlRow { this_update })?;
+        // The list is how relying parties hear of a revocation that was let through.
+        txn.hurry();
         txn.record(Event::CrlIssued { issuer: self.issuer.clone(), this_update });
         Ok(Made)
     }

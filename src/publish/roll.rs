@@ -1,6 +1,7 @@
 //! Every recorded certificate by issuer and serial: what CRLs and OCSP name certificates by.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::{PoisonError, RwLock};
 
 use tokio::sync::watch;
@@ -42,6 +43,28 @@ impl Roll {
                 issuers.insert(issuer.clone(), BTreeMap::from([(serial, member)]));
             }
         }
+    }
+
+    /// Adds an issuer's certificates, in the order of their serials.
+    pub fn add_all(&self, issuer: IssuerName, members: Vec<(Serial, Member)>) {
+        let members = members.into_iter().collect::<BTreeMap<_, _>>();
+        let mut issuers = self.issuers.write().unwrap_or_else(PoisonError::into_inner);
+        let known = issuers.entry(issuer).or_default();
+        // An empty one is replaced rather than filled one by one.
+        if known.is_empty() { *known = members } else { known.extend(members) }
+    }
+
+    /// Every issuer that has certificates here.
+    pub fn issuers(&self) -> Vec<IssuerName> {
+        self.issuers.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// At most `limit` of an issuer's certificates in the order of their serials, those after a serial.
+    pub fn page(&self, issuer: &IssuerName, after: Option<Serial>, limit: usize) -> Vec<(Serial, Member)> {
+        let issuers = self.issuers.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(members) = issuers.get(issuer) else { return Vec::new() };
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        members.range((from, Bound::Unbounded)).take(limit).map(|(serial, member)| (*serial, *member)).collect()
     }
 
     /// The certificate that an issuer gave this serial.

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use super::feed::tail::Tail;
+use super::kept::Kept;
 use super::roll::{Member, Roll};
-use crate::command::Rejected;
+use crate::command::{Code, Rejected};
 use crate::follow::{Follower, catch_up};
-use crate::ident::Fingerprint;
 use crate::journal::{Entry, Event, Issued};
-use crate::ledger::rows::{CertificateRow, CutOffRow, LockRow, RevokedRow};
 use crate::standing::{Cut, Revision};
 use crate::status::{Change, Credential, Lock, LockKey, Statuses};
-use crate::store::txn::Txn;
 use crate::store::{Store, StoreError};
 
 /// Follows the journal into [`Statuses`] and [`Roll`].
@@ -24,39 +22,42 @@ pub struct StatusFollower {
 }
 
 impl StatusFollower {
-    /// Reads the record as it is, then everything that was committed meanwhile; the statuses answer when it returns.
+    /// Takes what was kept, if that is of this store, then everything that was committed after it; the statuses answer
+    /// when it returns.
     pub fn load(
         store: &dyn Store,
         statuses: Arc<Statuses>,
         roll: Arc<Roll>,
         tail: Arc<Tail>,
+        kept: Option<&Kept>,
     ) -> Result<Self, Rejected> {
-        // Rows written after this revision may be read too; their entries come again, which changes nothing.
-        let cursor = store.end();
-        let txn = Txn::begin(store);
-        load_certificates(&txn, &statuses, &roll)?;
-        let mut changes = Vec::new();
-        for row in txn.scan_all::<CutOffRow>(&[])? {
-            let revision = row.created.unwrap_or_default();
-            let CutOffRow { key, at, reason, .. } = row.value;
-            changes.push(Change::CutOff(key, Cut { revision, at, reason }));
+        let found = kept.map_or(Ok(None), |kept| kept.read(store.timeline()));
+        let found = found.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the answers that were kept cannot be read: all of the journal is read instead");
+            None
+        });
+        let (end, mut cursor) = (store.end(), Revision::IMPORTED);
+        if let Some(found) = found {
+            cursor = found.cursor;
+            if cursor > end {
+                return Err(Rejected::new(
+                    Code::Unavailable,
+                    format!(
+                        "the answers that were kept reflect revision {cursor}, and the store ends at {end}: it is an older \
+                         one, or has lost something; see `portcullis store restore`"
+                    ),
+                ));
+            }
+            statuses.fill(found.snapshot);
+            found.members.into_iter().for_each(|(issuer, members)| roll.add_all(issuer, members));
         }
-        for row in txn.scan_all::<RevokedRow>(&[])? {
-            let revision = row.created.unwrap_or_default();
-            let RevokedRow { fingerprint, at, reason, .. } = row.value;
-            changes.push(Change::Revoked(fingerprint.short(), Cut { revision, at, reason }));
-        }
-        for row in txn.scan_all::<LockRow>(&[])? {
-            let revision = row.created.unwrap_or_default();
-            let LockRow { id, cluster, at } = row.value;
-            changes.push(Change::Locked(Lock { key: LockKey { id, cluster }, at, revision }));
-        }
-        statuses.apply(changes);
-        let began = Revision { number: cursor.number.saturating_sub(REMEMBERED), ..cursor };
-        tail.begin(began);
         // The last entries once more: a proxy that was away for the restart is told the changes alone.
+        let remembered = Revision { number: end.number.saturating_sub(REMEMBERED), ..end };
+        let began = cursor.min(remembered);
+        tail.begin(began);
         let mut follower = Self { statuses, roll, tail, cursor: began };
         catch_up(store, &mut follower)?;
+        follower.cursor = follower.cursor.max(end);
         follower.statuses.reached(follower.cursor);
         Ok(follower)
     }
@@ -140,25 +141,5 @@ impl Follower for StatusFollower {
     }
 }
 
-/// Certificates are read in pages, so that a large record is never in memory twice.
-fn load_certificates(txn: &Txn<'_>, statuses: &Statuses, roll: &Roll) -> Result<(), Rejected> {
-    let mut after: Option<Fingerprint> = None;
-    loop {
-        let page = txn.scan::<CertificateRow>(&[], after.as_ref(), PAGE)?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = Some(last.value.fingerprint);
-        let mut changes = Vec::with_capacity(page.len());
-        for row in page {
-            let issued = row.created.unwrap_or_default();
-            let CertificateRow { fingerprint, serial, issuer, not_after, cut_keys, .. } = row.value;
-            roll.add(&issuer, serial, Member { fingerprint, not_after });
-            changes.push(Change::Recorded(Credential { key: fingerprint.short(), issued, not_after, cut_keys }));
-        }
-        statuses.apply(changes);
-    }
-}
-
-/// Certificates read at once: some 5 MiB.
-const PAGE: usize = 5000;
 /// Entries read again at a start, for proxies that were told what came before them.
 const REMEMBERED: u64 = 10_000;

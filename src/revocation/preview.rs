@@ -24,12 +24,19 @@ pub struct Preview {
 pub struct Affected {
     /// What is known of the ID.
     pub known: Known,
-    /// Every certificate that the revocation would cut off or has cut off.
-    pub hit: Vec<Recorded>,
-    /// The holder's other certificates.
-    pub spared: Vec<Recorded>,
+    /// Its certificates; none while the record cannot be read.
+    pub certificates: Option<Certificates>,
     /// Whether the holder is locked everywhere.
     pub is_locked: bool,
+}
+
+/// The certificates of whatever a revocation is about.
+#[derive(Clone, Debug)]
+pub struct Certificates {
+    /// Every one that the revocation would cut off or has cut off.
+    pub hit: Vec<Recorded>,
+    /// The holder's others.
+    pub spared: Vec<Recorded>,
 }
 
 impl Query for Preview {
@@ -51,6 +58,11 @@ impl Query for Preview {
                 holder.parse().map_err(|_| Rejected::invalid("this certificate has no holder"))?
             }
         };
+        let is_locked = txn.peek::<LockRow>(&(id.clone(), None))?.is_some();
+        let known = known(txn, &id)?;
+        if known == Known::Unread {
+            return Ok(Affected { known, certificates: None, is_locked });
+        }
         let mut rows = credentials::of_holder(txn, id.as_str())?;
         if matches!(self.target, Target::Agency(_)) {
             rows.extend(credentials::of_agency(txn, id.as_str())?);
@@ -62,8 +74,7 @@ impl Query for Preview {
             rows.into_iter().map(Recorded::from).partition(|recorded| hit(&recorded.row));
         // A proxy may be called like a user.
         spared.retain(|recorded| matches!(recorded.row.role, CertificateRole::User | CertificateRole::Management));
-        let is_locked = txn.peek::<LockRow>(&(id.clone(), None))?.is_some();
-        Ok(Affected { known: known(txn, &id)?, hit, spared, is_locked })
+        Ok(Affected { known, certificates: Some(Certificates { hit, spared }), is_locked })
     }
 }
 

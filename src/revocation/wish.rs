@@ -78,6 +78,8 @@ pub enum Known {
     Deleted(IdentityKind, Timestamp),
     /// It was never seen.
     Never,
+    /// The directory cannot be read yet; a revocation does not wait for that.
+    Unread,
 }
 
 impl Command for Revoke {
@@ -144,6 +146,9 @@ pub(super) fn scope_of(target: &Target, cluster: Option<&ClusterName>, txn: &mut
 
 /// What is known of an ID; asserts nothing, because a revocation does not depend on it.
 pub(super) fn known(txn: &Txn<'_>, id: &AnyId) -> Result<Known, Rejected> {
+    if txn.complete().is_err() {
+        return Ok(Known::Unread);
+    }
     if let Ok(identity) = id.as_str().parse::<IdentityId>()
         && let Some(row) = txn.peek::<IdentityRow>(&identity)?
     {
@@ -169,6 +174,7 @@ fn must_be_a_cluster(txn: &Txn<'_>, cluster: Option<&ClusterName>) -> Result<(),
 fn must_be(txn: &Txn<'_>, id: &AnyId, kind: IdentityKind) -> Result<(), Rejected> {
     match known(txn, id)? {
         Known::Present(found) | Known::Deleted(found, _) if found == kind => Ok(()),
+        Known::Unread => txn.complete().map_err(Rejected::from),
         Known::Never if txn.peek::<LockRow>(&(id.clone(), None))?.is_some() => Ok(()),
         Known::Never => Err(Rejected::new(
             Code::NotFound,

@@ -97,18 +97,19 @@ impl Index {
     }
 
     fn record(&mut self, credential: Credential) {
-        if self.credentials.find(&credential.key).is_some() {
-            return;
+        if self.credentials.find(&credential.key).is_none() {
+            let cut_set = self.cut_sets.place(credential.cut_keys);
+            self.place(credential.key, credential.issued, credential.not_after, cut_set);
         }
-        let Revision { era, number } = credential.issued;
+    }
+
+    /// Puts in a credential that is not here yet, whose cut keys are at this place.
+    pub(super) fn place(&mut self, key: ShortFingerprint, issued: Revision, not_after: Timestamp, cut_set: u32) {
+        let Revision { era, number } = issued;
         let low = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or(u32::MAX);
-        self.credentials.add(Slot {
-            key: credential.key,
-            era,
-            number: [low(number >> 32), low(number)],
-            not_after: u32::try_from(credential.not_after.unix_seconds()).unwrap_or(u32::MAX),
-            cut_set: self.cut_sets.place(credential.cut_keys),
-        });
+        let number = [low(number >> 32), low(number)];
+        let not_after = u32::try_from(not_after.unix_seconds()).unwrap_or(u32::MAX);
+        self.credentials.add(Slot { key, era, number, not_after, cut_set });
     }
 
     /// The earliest fact that kills the credential: it gives date and reason.
@@ -140,6 +141,21 @@ impl Index {
             }
         }
         (page, Some(until))
+    }
+
+    /// When a credential was recorded, and the place of its cut keys among the cut sets.
+    pub(super) fn placed(&self, key: &ShortFingerprint) -> Option<(Revision, u32)> {
+        self.credentials.find(key).map(|slot| (slot.issued(), slot.cut_set))
+    }
+
+    /// Cut sets in the order of their places.
+    pub(super) fn cut_sets(&self, from: usize, limit: usize) -> Vec<Arc<[CutKey]>> {
+        self.cut_sets.sets.iter().skip(from).take(limit).cloned().collect()
+    }
+
+    /// The place of a set of cut keys, which is new unless it was there.
+    pub(super) fn cut_set(&mut self, cut_keys: Vec<CutKey>) -> u32 {
+        self.cut_sets.place(cut_keys)
     }
 
     /// Every cut-off, revocation and lock.

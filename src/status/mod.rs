@@ -219,6 +219,21 @@ impl Statuses {
         self.read().facts()
     }
 
+    /// When a credential was recorded, and the place of its cut keys among [`cut_sets`](Self::cut_sets).
+    pub fn placed(&self, key: &ShortFingerprint) -> Option<(Revision, u32)> {
+        self.read().placed(key)
+    }
+
+    /// At most `limit` sets of cut keys from a place on, in the order of their places.
+    pub fn cut_sets(&self, from: usize, limit: usize) -> Vec<Arc<[CutKey]>> {
+        self.read().cut_sets(from, limit)
+    }
+
+    /// Puts a snapshot in the place of everything; nothing is announced before [`reached`](Self::reached).
+    pub fn fill(&self, snapshot: Snapshot) {
+        *self.write() = snapshot.0;
+    }
+
     /// Puts a snapshot in the place of everything, and announces its revision. What was dead stays dead.
     pub fn replace(&self, snapshot: Snapshot, revision: Revision) {
         {
@@ -292,6 +307,16 @@ impl Snapshot {
     /// Takes changes in.
     pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>) {
         changes.into_iter().for_each(|change| self.0.apply(change));
+    }
+
+    /// The place of a set of cut keys, which is new unless it was there.
+    pub fn cut_set(&mut self, cut_keys: Vec<CutKey>) -> u32 {
+        self.0.cut_set(cut_keys)
+    }
+
+    /// Puts in a credential that is not here yet, whose cut keys are at this place.
+    pub fn place(&mut self, key: ShortFingerprint, issued: Revision, not_after: Timestamp, cut_set: u32) {
+        self.0.place(key, issued, not_after, cut_set);
     }
 }
 

@@ -5,8 +5,8 @@
 //! wrote it. The contract is blocking: `engine` calls it on blocking threads.
 //!
 //! Left out on purpose: nested transactions, time, and any knowledge of what the bytes mean. Keys whose first octet is
-//! below [`RESIDENT_END`] hold facts whose *absence* permits something; an engine keeps them where damage cannot pass
-//! for absence.
+//! below [`RESIDENT_END`] hold facts whose *absence* permits something, and what must be known to record another; an
+//! engine keeps them where damage cannot pass for absence, and has them before all others.
 //!
 //! Read [`Store`] first, then `txn` (what the rest of the crate uses), then `memory` (the model) and `local` (the disk).
 
@@ -60,8 +60,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The random name of this era: two stores with the same era and another timeline have diverged.
     fn timeline(&self) -> Timeline;
 
-    /// Whether commits are possible; the reason where they are not.
+    /// Whether everything can be read and committed; the reason where not.
     fn health(&self) -> Result<(), StoreError>;
+
+    /// Whether more than resident keys can be read; the reason where not. Urgent commits do not wait for it.
+    fn complete(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// The random 128-bit name of an era.
@@ -124,18 +129,20 @@ pub struct Batch {
     pub writes: Vec<Write>,
     /// The journal's entry.
     pub entry: Vec<u8>,
-    /// Whether it may use the space kept back for revocations.
+    /// Whether it goes on where others must wait.
     pub urgency: Urgency,
 }
 
-/// Which space a commit may use when the disk is full.
+/// Which commits go on while the disk is full, or while an engine has its resident keys only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Urgency {
-    /// Waits until there is space again: [`CommitError::Full`].
+    /// Waits: [`CommitError::Full`] or [`CommitError::Unavailable`].
     #[default]
     Ordinary,
-    /// Takes from the spare: revoking and locking must go through.
-    Revoking,
+    /// Takes from the spare and does not wait for what is not resident: revoking, locking, and what an authority needs
+    /// to be asked for them. Beyond resident keys it may write rows only whose keys were just drawn at random, and
+    /// asserts nothing but their absence.
+    Urgent,
 }
 
 /// A key and the revision that last wrote it, as it was when it was read; `None` means that it was absent.

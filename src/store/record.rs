@@ -10,6 +10,9 @@ use crate::ident::{AnyId, ClusterName, Fingerprint, GroupName, IdentityId, Issue
 use crate::standing::{CutKey, Revision};
 
 /// The first octet of a key. Numbers are final: they are on disk.
+///
+/// Below [`RESIDENT_END`] is first what permits something by its absence, then what an authority must know to be asked
+/// for a revocation before the rest can be read; there is little of either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Table {
@@ -25,6 +28,22 @@ pub enum Table {
     Deleted = 0x05,
     /// Processes of proxies that may still serve on what they know: a revocation waits for each.
     ProxyInstance = 0x06,
+    /// Who has which role.
+    RoleBinding = 0x10,
+    /// Counters that every writer of a set bumps.
+    Generation = 0x11,
+    /// Certificates that may call the API in a role of their own: of management and of proxies.
+    Caller = 0x12,
+    /// Certificate authorities.
+    Authority = 0x13,
+    /// Clusters.
+    Cluster = 0x14,
+    /// The newest list of each issuer.
+    Crl = 0x15,
+    /// What was fixed when the store was initialised.
+    Installation = 0x16,
+    /// Proxies.
+    Proxy = 0x17,
     /// Users and agencies.
     Identity = 0x40,
     /// Who is in which group.
@@ -33,10 +52,6 @@ pub enum Table {
     AgencyMembership = 0x42,
     /// Groups.
     Group = 0x43,
-    /// Who has which role.
-    RoleBinding = 0x44,
-    /// Counters that every writer of a set bumps.
-    Generation = 0x45,
     /// Who is in a group: memberships the other way round.
     MemberOfGroup = 0x46,
     /// Who is in an agency: memberships the other way round.
@@ -51,16 +66,6 @@ pub enum Table {
     PublicKey = 0x53,
     /// Certificates, by the agency they are held under.
     CertificateByAgency = 0x54,
-    /// Certificate authorities.
-    Authority = 0x60,
-    /// Clusters.
-    Cluster = 0x61,
-    /// The newest list of each issuer.
-    Crl = 0x62,
-    /// What was fixed when the store was initialised.
-    Installation = 0x63,
-    /// Proxies.
-    Proxy = 0x64,
     /// Tokens with which a proxy may join, by the SHA-256 of their secret.
     JoinToken = 0x65,
     /// Answers kept for repeated requests.
@@ -68,7 +73,7 @@ pub enum Table {
 }
 
 impl Table {
-    /// Whether the absence of one of its rows permits something.
+    /// Whether its rows are held in memory, where damage to the index cannot touch them.
     pub const fn is_resident(self) -> bool {
         (self as u8) < RESIDENT_END
     }

@@ -96,10 +96,26 @@ impl<'s> Txn<'s> {
     pub fn put<R: Record>(&mut self, key: &R::Key, record: &R) -> Result<(), StoreError> {
         // Cut-offs, revocations and locks must go through on a full disk.
         if matches!(R::TABLE, Table::CutOff | Table::Revoked | Table::Lock) {
-            self.urgency = Urgency::Revoking;
+            self.hurry();
         }
         self.writes.insert(key_of::<R>(key), Some(encode(record)?));
         Ok(())
+    }
+
+    /// Puts a row where there must be none, without looking first: it is a conflict if there is one.
+    pub fn create<R: Record>(&mut self, key: &R::Key, record: &R) -> Result<(), StoreError> {
+        self.asserted.entry(key_of::<R>(key)).or_insert(None);
+        self.put(key, record)
+    }
+
+    /// This goes on where others must wait; see [`Urgency::Urgent`] for what it may then rest on.
+    pub fn hurry(&mut self) {
+        self.urgency = Urgency::Urgent;
+    }
+
+    /// Whether more than resident rows can be read.
+    pub fn complete(&self) -> Result<(), StoreError> {
+        self.store.complete()
     }
 
     /// The row is gone from now on.

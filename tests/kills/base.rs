@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis::access::{Actor, Holder, Part, Realm};
 use portcullis::ca::clusters::{self, NewCluster};
@@ -17,7 +18,7 @@ use portcullis::ident::{Fingerprint, IssuerName};
 use portcullis::journal::IdentityKind;
 use portcullis::secret::Secret;
 use portcullis::store::Store;
-use portcullis::store::local::{LocalStore, OpenError, Options};
+use portcullis::store::local::{IndexState, LocalStore, OpenError, Options};
 use portcullis::world::{SystemClock, SystemEntropy, World};
 use portcullis::x509::public_key::PublicKey;
 use rcgen::KeyPair;
@@ -43,7 +44,7 @@ impl Base {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join("base");
         let entropy = Arc::new(SystemEntropy);
-        let store = LocalStore::create(&folder, ERA, Arc::new(SystemDisk), entropy, options()).unwrap();
+        let store = indexed(LocalStore::create(&folder, ERA, Arc::new(SystemDisk), entropy, options()).unwrap());
         let engine = engine(Arc::new(store));
         let vault = Arc::new(Vault::open(&home.path().join("ca"), Secret::new("correct horse".to_owned())).unwrap());
         let authorities = init::create_authorities(&engine, vault, PUBLIC_URL).unwrap();
@@ -124,7 +125,13 @@ pub(crate) fn engine(store: Arc<dyn Store>) -> Engine {
 }
 
 pub(crate) fn open(folder: &Path) -> Result<LocalStore, OpenError> {
-    LocalStore::open(folder, Arc::new(SystemDisk), Arc::new(SystemEntropy), options())
+    LocalStore::open(folder, Arc::new(SystemDisk), Arc::new(SystemEntropy), options()).map(indexed)
+}
+
+/// Waits for the second stage of a start.
+fn indexed(store: LocalStore) -> LocalStore {
+    assert_eq!(store.wait_for_index(Duration::from_secs(60)), IndexState::Ready);
+    store
 }
 
 /// Short segments: many begin and end under load, and a start makes two of them.

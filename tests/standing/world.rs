@@ -30,7 +30,7 @@ use portcullis::revocation::wish::{Lock, Revoke, Target, Unlock};
 use portcullis::secret::Secret;
 use portcullis::standing::{CutKey, Revision};
 use portcullis::status::{Status, Statuses};
-use portcullis::store::local::{LocalStore, Options};
+use portcullis::store::local::{IndexState, LocalStore, Options};
 use portcullis::store::memory::MemoryStore;
 use portcullis::store::txn::Txn;
 use portcullis::store::{Batch, KeyRange, Store, Timeline, Urgency, Write, entry};
@@ -71,7 +71,7 @@ impl World {
         let (outside, _) = outside(seed);
         let store =
             LocalStore::create(&folder(&home), ERA, Arc::new(SystemDisk), Arc::clone(&outside.entropy), options());
-        Self::over(Arc::new(store.unwrap()), Some(home), seed)
+        Self::over(Arc::new(indexed(store.unwrap())), Some(home), seed)
     }
 
     fn over(store: Arc<dyn Store>, home: Option<tempfile::TempDir>, seed: u64) -> Self {
@@ -97,7 +97,7 @@ impl World {
             self.store = None;
             let entropy = Arc::clone(&self.outside.entropy);
             let store = LocalStore::open(&folder(home), Arc::new(SystemDisk), entropy, options()).unwrap();
-            self.store = Some(Arc::new(store));
+            self.store = Some(Arc::new(indexed(store)));
         }
         let (statuses, follower) = follow(&**self.store());
         self.statuses = statuses;
@@ -359,8 +359,14 @@ fn names(groups: &[&str]) -> Vec<GroupName> {
 fn follow(store: &dyn Store) -> (Arc<Statuses>, StatusFollower) {
     let statuses = Arc::new(Statuses::empty());
     let follower =
-        StatusFollower::load(store, Arc::clone(&statuses), Arc::new(Roll::default()), Arc::default()).unwrap();
+        StatusFollower::load(store, Arc::clone(&statuses), Arc::new(Roll::default()), Arc::default(), None).unwrap();
     (statuses, follower)
+}
+
+/// Waits for the second stage of a start.
+fn indexed(store: LocalStore) -> LocalStore {
+    assert_eq!(store.wait_for_index(Duration::from_secs(60)), IndexState::Ready);
+    store
 }
 
 fn folder(home: &tempfile::TempDir) -> PathBuf {

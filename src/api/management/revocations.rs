@@ -15,7 +15,7 @@ use crate::journal::IdentityKind;
 use crate::ledger::credentials::Reference;
 use crate::ledger::cuts::Why;
 use crate::ledger::rows::Recorded;
-use crate::revocation::preview::{Affected, Preview};
+use crate::revocation::preview::{Affected, Certificates, Preview};
 use crate::revocation::wish::{Known, Lock, Revoke, Target, Unlock};
 use crate::standing::Revision;
 use crate::status::Status;
@@ -112,21 +112,24 @@ fn tell(
     // The commit was authorised; whoever has just revoked themselves could no longer ask what they have ended.
     let affected = affected(api, &Actor::System(Part::Publisher), asked)?;
     let now = api.engine.world().clock.now();
-    let (mut certificates, mut expired) = (0_u64, 0_u64);
-    for Recorded { row, .. } in &affected.hit {
-        let status = api.statuses.status(&row.fingerprint, now);
-        if matches!(status, Ok(Status::Revoked(cut)) if cut.revision == committed.revision) {
-            *(if row.not_after < now { &mut expired } else { &mut certificates }) += 1;
+    let ended = affected.certificates.map(|certificates| {
+        let (mut standing, mut expired) = (0_u64, 0_u64);
+        for Recorded { row, .. } in &certificates.hit {
+            let status = api.statuses.status(&row.fingerprint, now);
+            if matches!(status, Ok(Status::Revoked(cut)) if cut.revision == committed.revision) {
+                *(if row.not_after < now { &mut expired } else { &mut standing }) += 1;
+            }
         }
-    }
+        (standing, expired)
+    });
     let nobody = proxies.is_empty() && !asked.request.no_wait;
     let unenforced = if nobody { " No proxy follows this authority: only CRL and OCSP tell of it." } else { "" };
     let answer = wire::RevokeAnswer {
         revision: committed.revision.to_string(),
         target: asked.request.target.clone(),
-        already: certificates == 0 && expired == 0,
-        expired,
-        certificates,
+        already: ended == Some((0, 0)),
+        expired: ended.map(|(_, expired)| expired),
+        certificates: ended.map(|(standing, _)| standing),
         tokens: 0,
         proxies,
         meaning: meaning(asked, &committed.known, true) + unenforced,
@@ -141,24 +144,27 @@ fn preview(api: &Api, call: &Call, asked: &Asked) -> Result<Reply, Rejected> {
         let status = |recorded: &Recorded| api.statuses.status(&recorded.row.fingerprint, now);
         rows.iter().filter(|row| matches!(status(row), Ok(Status::Good | Status::Locked(_)))).cloned().collect()
     };
-    let hit = standing(&affected.hit);
+    let certificates = affected.certificates.unwrap_or(Certificates { hit: Vec::new(), spared: Vec::new() });
+    let is_read = affected.known != Known::Unread;
+    let hit = standing(&certificates.hit);
     let now = api.engine.world().clock.now();
     let is_expired = |recorded: &&Recorded| {
         matches!(api.statuses.status(&recorded.row.fingerprint, now), Ok(Status::Expired { .. }))
     };
     let sample: Result<Vec<_>, _> = hit.iter().take(SAMPLE).map(|row| recorded_body(api, row)).collect();
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-    let can_return = !asked.request.lock && !affected.is_locked && !standing(&affected.spared).is_empty();
+    let can_return = !asked.request.lock && !affected.is_locked && !standing(&certificates.spared).is_empty();
     let answer = wire::RevokePreview {
         target: asked.request.target.clone(),
         known: match affected.known {
             Known::Present(_) => "present",
             Known::Deleted(..) => "deleted",
             Known::Never => "unknown",
+            Known::Unread => "unread",
         }
         .to_owned(),
-        certificates: count(hit.len()),
-        expired: count(affected.hit.iter().filter(is_expired).count()),
+        certificates: is_read.then(|| count(hit.len())),
+        expired: is_read.then(|| count(certificates.hit.iter().filter(is_expired).count())),
         tokens: 0,
         sample: sample?,
         can_return,
@@ -192,6 +198,9 @@ fn meaning(asked: &Asked, known: &Known, is_done: bool) -> String {
         (_, Known::Deleted(kind, at)) => {
             format!("The {kind} {id} was deleted at {at}: this {verb} whatever was issued to it before{on}.")
         }
+        (_, Known::Unread) => {
+            format!("The directory cannot be read yet: this {verb} whatever was issued to {id}{on}, counted or not.")
+        }
         (_, Known::Never) => format!(
             "{id} was never seen here: nothing was issued to it, and whatever is imported for it later is refused."
         ),
@@ -199,7 +208,7 @@ fn meaning(asked: &Asked, known: &Known, is_done: bool) -> String {
     let afterwards = match (asked.request.lock, known) {
         (true, _) => " It is locked: nothing new is issued until it is unlocked.",
         (false, Known::Present(_)) => " A new credential issued afterwards works.",
-        (false, Known::Deleted(..) | Known::Never) => "",
+        (false, Known::Deleted(..) | Known::Never | Known::Unread) => "",
     };
     ended + afterwards
 }

@@ -53,6 +53,8 @@ impl Command for Follow {
         let row = InstanceRow { instance, proxy: proxy.clone(), cluster, bound, mode, cut_time, since };
         // Written also where only its coming is new: whoever takes a process off the record that was gone must see it.
         txn.put(&instance, &row)?;
+        // Nobody is refused for want of space here: a proxy that may not follow would soon let nobody in.
+        txn.hurry();
         if known.is_none_or(|known| InstanceRow { since, ..known.value } != row) {
             txn.record(Event::ProxyFollows {
                 proxy,

@@ -1,18 +1,23 @@
 //! What the index still has to learn: groups that are durable and visible, on their way into sled.
 //!
-//! A thread of its own carries them there, so that no commit waits for sled; until then readers find them in memory
-//! ([`super::state`]). If the index fails, ordinary commits end, and revocations go on while there is room here.
+//! A thread of its own ([`super::learn`]) carries them there, so that no commit waits for sled; until then readers find
+//! them in memory ([`super::state`]). While the index is away, ordinary commits are refused, and urgent ones go on as
+//! long as there is room here.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::frame::Position;
+use super::index::Index;
+use super::stage::IndexState;
 use super::state::{Changes, View};
+use crate::store::StoreError;
 
 /// How many octets of changes may wait before commits do: a second or two of work for sled.
 const LIMIT: usize = 32 * 1024 * 1024;
 
-/// How many may wait once the index has failed, when only revocations are still taken.
+/// How many may wait while the index is away, when only urgent commits are taken.
 const LAST_LIMIT: usize = 2 * LIMIT;
 
 /// How many octets of changes are given to sled at once.
@@ -29,7 +34,6 @@ pub(super) struct Backlog {
 struct State {
     groups: VecDeque<Group>,
     octets: usize,
-    failed: Option<String>,
     stopping: bool,
 }
 
@@ -41,8 +45,8 @@ type Group = (Arc<Changes>, Position);
 pub(super) enum Intake {
     /// Everyone's.
     Open,
-    /// The index has failed, for this reason: only revocations.
-    Revocations(String),
+    /// The index is away, for this reason: only urgent ones.
+    Urgent(String),
     /// And there is no room for those either.
     Closed(String),
 }
@@ -58,20 +62,32 @@ impl Backlog {
     }
 
     /// Waits until there is room, or there will be none.
-    pub(super) fn intake(&self) -> Intake {
-        let crowded = |state: &mut State| state.octets > LIMIT && state.failed.is_none();
+    pub(super) fn intake(&self, view: &View) -> Intake {
+        let stage = view.stage();
+        let crowded = |state: &mut State| state.octets > LIMIT && stage.state() == IndexState::Ready;
         let waited = self.changed.wait_while(self.state(), crowded);
-        let state = waited.unwrap_or_else(PoisonError::into_inner);
-        match &state.failed {
-            None => Intake::Open,
-            Some(reason) if state.octets < LAST_LIMIT => Intake::Revocations(reason.clone()),
-            Some(reason) => Intake::Closed(reason.clone()),
+        let octets = waited.unwrap_or_else(PoisonError::into_inner).octets;
+        match stage.state() {
+            IndexState::Ready => Intake::Open,
+            away if octets < LAST_LIMIT => Intake::Urgent(away.to_string()),
+            away => Intake::Closed(away.to_string()),
         }
     }
 
-    /// Why the index takes nothing any more, if so.
-    pub(super) fn failed(&self) -> Option<String> {
-        self.state().failed.clone()
+    /// Wakes who waits for room: the index has come or gone.
+    pub(super) fn call(&self) {
+        drop(self.state());
+        self.changed.notify_all();
+    }
+
+    /// Waits for a while, or until told to stop.
+    pub(super) fn rest(&self, pause: Duration) {
+        drop(self.changed.wait_timeout_while(self.state(), pause, |state| !state.stopping));
+    }
+
+    /// Whether the store is being closed.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.state().stopping
     }
 
     /// Ends [`Backlog::work`] once nothing waits.
@@ -81,29 +97,25 @@ impl Backlog {
     }
 
     /// Carries groups into the index until told to stop, or the index fails.
-    pub(super) fn work(&self, view: &View) {
-        let index = view.index();
+    pub(super) fn work(&self, view: &View, index: &Index) -> Result<(), StoreError> {
         while let Some((groups, octets)) = self.take() {
-            let Some((_, position)) = groups.last() else { return };
-            let merged = Changes::merged(groups.iter().map(|(changes, _)| &**changes));
-            let applied = index.apply(merged.beyond_resident(), *position);
-            if applied.is_ok() {
-                view.settle(&merged, *position);
-            }
-            if let Err(error) = applied {
-                return self.fail(error.0);
-            }
+            // What it learned from the journal it need not learn again.
+            let known = index.position().revision;
+            let new = groups.iter().filter(|(_, position)| position.revision > known);
+            let merged = Changes::merged(new.map(|(changes, _)| &**changes));
+            let applied = match groups.last() {
+                Some((_, position)) if position.revision > known => {
+                    index.apply(merged.beyond_resident(), *position).map(|()| view.settle(&merged, *position))
+                }
+                _ => Ok(()),
+            };
             let mut state = self.state();
             state.octets = state.octets.saturating_sub(octets);
             drop(state);
             self.changed.notify_all();
+            applied?;
         }
-    }
-
-    /// The index takes nothing any more.
-    pub(super) fn fail(&self, reason: String) {
-        self.state().failed = Some(reason);
-        self.changed.notify_all();
+        Ok(())
     }
 
     /// The next groups and their octets; `None` when there are none and there will be none.

@@ -3,8 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::store::StoreError;
-
 /// The store was not opened; nothing is served from it.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -57,9 +55,9 @@ pub enum OpenError {
         /// What the disk said.
         source: io::Error,
     },
-    /// The index can be neither opened nor made again, or the journal cannot be read for it.
-    #[error("the index cannot be brought up to date: {0}")]
-    Index(String),
+    /// The journal cannot be read again for the keys it holds.
+    #[error("the journal cannot be read for what it holds: {0}")]
+    Journal(String),
     /// The random number generator did not answer.
     #[error("the system's random number generator failed; the store needs it to open")]
     NoEntropy,
@@ -72,9 +70,5 @@ impl OpenError {
 
     pub(super) fn disk(doing: impl Into<String>, source: io::Error) -> Self {
         Self::Disk { doing: doing.into(), source }
-    }
-
-    pub(super) fn index(error: StoreError) -> Self {
-        Self::Index(error.0)
     }
 }

@@ -7,13 +7,12 @@
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::frame::Position;
 use super::octets::{Octets, digest, length};
-use super::state::Change;
 use crate::standing::Revision;
 use crate::store::{KeyRange, RESIDENT_END, StoreError, Versioned};
 
@@ -23,13 +22,15 @@ const CACHE: u64 = 64 * 1024 * 1024;
 /// How long another handle's lock on the index is waited for: sled lets go of it a moment after it was dropped.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Records looked at between two words on how far it is.
+const TOLD_EVERY: u64 = 4096;
+
 /// Where the index keeps what it says about itself; resident keys are never in it, so none is in the way.
 const SUMMARY: &[u8] = &[0];
 
 /// The index, open.
 #[derive(Debug)]
 pub(super) struct Index {
-    folder: PathBuf,
     tree: sled::Db,
     summary: Mutex<Summary>,
 }
@@ -42,14 +43,21 @@ struct Summary {
 }
 
 impl Index {
-    /// Opens the index if it is whole; otherwise an empty one in its place.
-    pub(super) fn open(folder: &Path) -> Result<Self, StoreError> {
+    /// Opens the index if it is whole; otherwise an empty one in its place. `tell` hears how many records of how many
+    /// were looked at, and says whether to go on.
+    pub(super) fn open(folder: &Path, mut tell: impl FnMut(u64, u64) -> bool) -> Result<Self, StoreError> {
+        let mut stopped = false;
+        let mut go_on = |done, of| {
+            stopped = !tell(done, of);
+            !stopped
+        };
         if folder.is_dir()
-            && let Ok(index) = guarded(|| Self::open_whole(folder))
+            && let Ok(index) = guarded(|| Self::open_whole(folder, &mut go_on))
         {
             return Ok(index);
         }
-        Self::anew(folder)
+        // Nothing is thrown away for want of patience.
+        if stopped { Err(StoreError("the store is stopping".to_owned())) } else { Self::anew(folder) }
     }
 
     /// An empty index, whatever was there.
@@ -64,16 +72,11 @@ impl Index {
             let made = DirBuilder::new().mode(0o700).create(folder);
             made.map_err(|error| StoreError(format!("the index {} cannot be made: {error}", folder.display())))?;
             let summary = Summary { position: Position::START, hash: 0, count: 0 };
-            Ok(Self { folder: folder.to_owned(), tree: open_patiently(folder)?, summary: Mutex::new(summary) })
+            Ok(Self { tree: open_patiently(folder)?, summary: Mutex::new(summary) })
         })
     }
 
-    /// The folder that it lies in.
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    fn open_whole(folder: &Path) -> Result<Self, StoreError> {
+    fn open_whole(folder: &Path, tell: &mut impl FnMut(u64, u64) -> bool) -> Result<Self, StoreError> {
         let tree = open_patiently(folder)?;
         let summary = match tree.get(SUMMARY).map_err(trouble)? {
             Some(bytes) => Summary::decode(&bytes).ok_or_else(|| StoreError("the index is damaged".to_owned()))?,
@@ -84,11 +87,20 @@ impl Index {
             let (key, bytes) = record.map_err(trouble)?;
             hash = hash.wrapping_add(record_hash(&key, &bytes));
             count = count.saturating_add(1);
+            if count % TOLD_EVERY == 0 && !tell(count, summary.count) {
+                return Err(StoreError("the store is stopping".to_owned()));
+            }
         }
         if (hash, count) != (summary.hash, summary.count) {
             return Err(StoreError("the index does not hold what it says".to_owned()));
         }
-        Ok(Self { folder: folder.to_owned(), tree, summary: Mutex::new(summary) })
+        Ok(Self { tree, summary: Mutex::new(summary) })
+    }
+
+    /// The order-free hash over all records, and their number.
+    pub(super) fn sum(&self) -> (u128, u64) {
+        let summary = self.summary();
+        (summary.hash, summary.count)
     }
 
     /// The place in the journal that it reflects.
@@ -138,18 +150,18 @@ impl Index {
     /// Makes the changes of a group and moves on to its place, all at once.
     pub(super) fn apply<'a>(
         &self,
-        changes: impl Iterator<Item = (&'a Vec<u8>, &'a Change)>,
+        changes: impl Iterator<Item = (&'a Vec<u8>, &'a Option<Versioned>)>,
         position: Position,
     ) -> Result<(), StoreError> {
         let mut held = self.summary();
         let mut summary = Summary { position, ..*held };
         let mut batch = sled::Batch::default();
-        for (key, change) in changes {
-            if let Some(before) = &change.before {
-                summary.hash = summary.hash.wrapping_sub(record_hash(key, &encode(before)));
+        for (key, now) in changes {
+            if let Some(before) = guarded(|| self.tree.get(key).map_err(trouble))? {
+                summary.hash = summary.hash.wrapping_sub(record_hash(key, &before));
                 summary.count = summary.count.saturating_sub(1);
             }
-            match &change.now {
+            match now {
                 Some(now) => {
                     let bytes = encode(now);
                     summary.hash = summary.hash.wrapping_add(record_hash(key, &bytes));
@@ -215,7 +227,7 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreEr
 
 #[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 fn trouble(error: sled::Error) -> StoreError {
-    StoreError(format!("the index failed: {error}; it is made again from the journal at the next start"))
+    StoreError(format!("the index failed: {error}"))
 }
 
 fn record_hash(key: &[u8], bytes: &[u8]) -> u128 {
@@ -266,7 +278,7 @@ mod tests {
         ) {
             let folder = tempfile::tempdir().unwrap();
             let index = Index::anew(&folder.path().join("index")).unwrap();
-            let changes = below.iter().map(|key| (vec![*key], Change { before: None, now: Some(held(1)) }));
+            let changes = below.iter().map(|key| (vec![*key], Some(held(1))));
             let changes: BTreeMap<_, _> = changes.collect();
             index.apply(changes.iter(), position(1)).unwrap();
             let above = above.iter().map(|(key, there)| (vec![*key], there.then(|| held(2))));
@@ -294,13 +306,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index");
         let index = Index::anew(&path).unwrap();
-        let changes = BTreeMap::from([(vec![0x80], Change { before: None, now: Some(held(1)) })]);
+        let changes = BTreeMap::from([(vec![0x80], Some(held(1)))]);
         index.apply(changes.iter(), position(1)).unwrap();
         drop(index);
-        let index = Index::open(&path).unwrap();
+        let index = Index::open(&path, |_, _| true).unwrap();
         assert_eq!(index.position(), position(1));
         index.tree.remove([0x80]).unwrap();
         drop(index);
-        assert_eq!(Index::open(&path).unwrap().position(), Position::START);
+        assert_eq!(Index::open(&path, |_, _| true).unwrap().position(), Position::START);
     }
 }

@@ -5,9 +5,14 @@
 //! The mark, in a file of its own, says up to where the journal must be whole; a start that does not find it so is
 //! refused by name. Resident keys are held in memory, from the checkpoint and the journal behind it.
 //!
+//! A start has two stages. [`LocalStore::open`] returns after the first: the journal is whole, resident keys can be read
+//! and urgent commits made. The second brings the index to the journal's end, by a thread of its own, however long that
+//! takes and whatever the disk says to it; until then reading anything else is an error that says how far it is.
+//!
 //! Left out on purpose: trying again after a failed sync, repairing what lies before the mark, network file systems.
 //!
-//! Read [`LocalStore`] first, then `writer` (a commit's way), `recover` (a start), `frame` and `segment` (the bytes).
+//! Read [`LocalStore`] first, then `writer` (a commit's way), `recover` and `learn` (a start's two stages), `frame` and
+//! `segment` (the bytes).
 //!
 //! # The folder
 //!
@@ -64,6 +69,7 @@ mod checkpoint;
 mod error;
 mod frame;
 mod index;
+mod learn;
 mod log;
 mod mark;
 mod octets;
@@ -71,6 +77,7 @@ mod queue;
 mod recover;
 mod segment;
 mod spare;
+mod stage;
 mod state;
 #[cfg(test)]
 pub(super) mod tests;
@@ -85,11 +92,13 @@ use std::time::Duration;
 use self::backlog::Backlog;
 pub use self::error::OpenError;
 use self::frame::{BLOCK, Position};
+use self::learn::Indexer;
 use self::mark::{Keeper, Mark};
 use self::queue::Queue;
 use self::recover::recover;
 use self::segment::{Header, SHORTEST};
 use self::spare::Spares;
+pub use self::stage::IndexState;
 use self::state::View;
 use self::writer::{Shared, Writer};
 use super::memory::check_bounds;
@@ -109,13 +118,13 @@ pub struct Options {
     /// How many more groups the mark may be behind. Its sync runs beside that of the next group, which at 0 is answered
     /// only when both are done: all but the newest acknowledged group are covered.
     pub mark_lag: u64,
-    /// How long to wait before trying again to make a spare segment when there was no space.
-    pub spare_pause: Duration,
+    /// How long to wait before trying again what the disk refused beside the journal: a spare segment, the index.
+    pub pause: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment: 16 * 1024 * 1024, checkpoint_every: 4, mark_lag: 2, spare_pause: Duration::from_secs(1) }
+        Self { segment: 16 * 1024 * 1024, checkpoint_every: 4, mark_lag: 2, pause: Duration::from_secs(1) }
     }
 }
 
@@ -156,6 +165,10 @@ pub struct LocalStatus {
     pub segments: usize,
     /// How many resident keys there are.
     pub resident: usize,
+    /// How the index stands to the journal.
+    pub index: IndexState,
+    /// The order-free hash over what is in the index, and how many keys that is, while it is ready.
+    pub sum: Option<(u128, u64)>,
 }
 
 impl LocalStore {
@@ -243,12 +256,12 @@ impl LocalStore {
             keeper.name(end);
         }
         let journal = paths.journal.clone();
-        let spares = Spares::start(Arc::clone(&disk), journal, options.segment, options.spare_pause).map_err(doing)?;
+        let spares = Spares::start(Arc::clone(&disk), journal, options.segment, options.pause).map_err(doing)?;
         let view = View::new(recovered.applied);
         let (queue, backlog) = (Queue::default(), Backlog::default());
         let shared = Arc::new(Shared { view, log: recovered.log, queue, backlog });
         let (begun, to_checkpoint) = sync_channel(1);
-        let every = options.checkpoint_every;
+        let (every, pause) = (options.checkpoint_every, options.pause);
         let writer = Writer {
             shared: Arc::clone(&shared),
             disk: Arc::clone(&disk),
@@ -274,9 +287,9 @@ impl LocalStore {
             disk,
             _lock: lock,
         };
-        let theirs = Arc::clone(&store.shared);
-        let indexer = std::thread::Builder::new().name("store-index".to_owned());
-        store.indexer = Some(indexer.spawn(move || theirs.backlog.work(&theirs.view)).map_err(doing)?);
+        let indexer = Indexer { shared: Arc::clone(&store.shared), folder: store.paths.index.clone(), pause };
+        let thread = std::thread::Builder::new().name("store-index".to_owned());
+        store.indexer = Some(thread.spawn(move || indexer.run()).map_err(doing)?);
         store.checkpointer = Some(store.start_checkpointer(to_checkpoint, every).map_err(doing)?);
         Ok(store)
     }
@@ -290,7 +303,16 @@ impl LocalStore {
             end: applied.position.revision,
             segments: self.shared.log.segments(),
             resident: applied.resident.len(),
+            index: self.shared.view.stage().state(),
+            sum: applied.index().ok().map(|index| index.sum()),
         }
+    }
+
+    /// Waits for the second stage of the start, until the index agrees with the journal or the time is over; how it
+    /// stands then. Statuses, feed and revoking do not need it.
+    pub fn wait_for_index(&self, timeout: Duration) -> IndexState {
+        let stage = self.shared.view.stage();
+        stage.wait(timeout)
     }
 
     /// A thread that writes a checkpoint every so many segments; it ends when the writer does.
@@ -339,7 +361,7 @@ impl Drop for LocalStore {
         if healthy {
             // Both only spare the next start some reading.
             drop(write_checkpoint(&self.shared, &*self.disk, &self.paths, self.timeline, &self.checkpointing));
-            drop(self.shared.view.read().index.flush());
+            drop(self.shared.view.read().index().map(|index| index.flush()));
         }
     }
 }
@@ -385,8 +407,14 @@ impl Store for LocalStore {
     }
 
     fn health(&self) -> Result<(), StoreError> {
-        let reason = self.shared.queue.closed().or_else(|| self.shared.backlog.failed());
-        reason.map_or(Ok(()), |reason| Err(StoreError(reason)))
+        self.shared.queue.closed().map_or_else(|| self.complete(), |reason| Err(StoreError(reason)))
+    }
+
+    fn complete(&self) -> Result<(), StoreError> {
+        match self.shared.view.stage().state() {
+            IndexState::Ready => Ok(()),
+            away => Err(StoreError(away.to_string())),
+        }
     }
 }
 

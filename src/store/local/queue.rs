@@ -30,8 +30,8 @@ impl Waiting {
         drop(self.reply.try_send(outcome));
     }
 
-    pub(super) fn is_revoking(&self) -> bool {
-        self.batch.urgency == Urgency::Revoking
+    pub(super) fn is_urgent(&self) -> bool {
+        self.batch.urgency == Urgency::Urgent
     }
 }
 

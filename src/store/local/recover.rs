@@ -11,11 +11,10 @@ use std::sync::Arc;
 
 use super::checkpoint::{self, Checkpoint};
 use super::frame::{BLOCK, HEAD, Head, Position, seal, span};
-use super::index::Index;
 use super::log::{Log, Part, Walked, walk};
 use super::mark::Mark;
 use super::segment::{self, Content, FrameAt, Header};
-use super::state::{Applied, Changes};
+use super::state::{Applied, Changes, is_resident};
 use super::{OpenError, Options, Paths, spare};
 use crate::disk::{Disk, DiskFile};
 use crate::world::{Entropy, random};
@@ -58,15 +57,8 @@ pub(super) fn recover(
     let start = Start { disk, paths, options, entropy, mark };
     let headers = start.headers()?;
     let checkpoint = start.checkpoint()?;
-    let mut index = Index::open(&paths.index).map_err(OpenError::index)?;
-    let (mut log, mut active, mut end) = start.journal(&headers, checkpoint.as_ref(), &index)?;
-    // The index may name a place that this journal never had: then nothing it holds can be believed.
-    if !start.knows(&log, &index.position(), &end)? {
-        index = Index::anew(index.folder()).map_err(OpenError::index)?;
-        let headers = start.headers()?;
-        (log, active, end) = start.journal(&headers, checkpoint.as_ref(), &index)?;
-    }
-    let applied = replay(&log, checkpoint, index, end)?;
+    let (log, active, end) = start.journal(&headers, checkpoint.as_ref())?;
+    let applied = replay(&log, checkpoint, end)?;
     Ok(Recovered { applied, log, active })
 }
 
@@ -122,15 +114,14 @@ impl Start<'_> {
         Ok(read)
     }
 
-    /// Reads and checks the journal from where the checkpoint or the index stand, and settles its end.
+    /// Reads and checks the journal from where the checkpoint stands, and settles its end.
     fn journal(
         &self,
         headers: &[Header],
         checkpoint: Option<&Checkpoint>,
-        index: &Index,
     ) -> Result<(Log, Active, Position), OpenError> {
         let known = checkpoint.map_or(Position::START, |checkpoint| checkpoint.position);
-        let from = known.revision.min(index.position().revision).min(self.mark.position.revision);
+        let from = known.revision.min(self.mark.position.revision);
         let first = headers.partition_point(|header| header.previous.revision <= from).saturating_sub(1);
         let mut parts: Vec<Part> = Vec::new();
         let mut required = vec![self.mark.position];
@@ -236,14 +227,6 @@ impl Start<'_> {
         let (path, temporary) = (self.paths.quarantine.join(&name), self.paths.quarantine.join(format!("{name}.new")));
         crate::disk::replace(&**self.disk, &path, &temporary, bad).map_err(doing)
     }
-
-    /// Whether the journal was ever at this place.
-    fn knows(&self, log: &Log, position: &Position, end: &Position) -> Result<bool, OpenError> {
-        if *position == Position::START || position == end {
-            return Ok(true);
-        }
-        log.has(position).map_err(OpenError::index)
-    }
 }
 
 /// Each place that the segment must hold is there with the right link.
@@ -275,26 +258,27 @@ fn damage_after(walked: &Walked) -> String {
     format!("what follows revision {} at octet {} cannot be read", walked.position.revision, walked.offset)
 }
 
-/// Carries the checkpoint and the index forward to the end.
-fn replay(log: &Log, checkpoint: Option<Checkpoint>, index: Index, end: Position) -> Result<Applied, OpenError> {
+/// Carries the resident keys forward from the checkpoint to the end.
+fn replay(log: &Log, checkpoint: Option<Checkpoint>, end: Position) -> Result<Applied, OpenError> {
     let (resident, position) = checkpoint.map_or_else(
         || (std::collections::BTreeMap::new(), Position::START),
         |checkpoint| (checkpoint.resident, checkpoint.position),
     );
-    let from = position.revision.min(index.position().revision);
-    let mut applied = Applied::new(resident, index, position);
+    let from = position.revision;
+    let mut applied = Applied::new(resident, position);
     log.replay(from, end.revision, |position, commits| {
         let mut changes = Changes::default();
-        for commit in commits {
+        for mut commit in commits {
+            commit.writes.retain(|write| is_resident(write.key()));
             changes.prepare(&commit.writes, &applied)?;
             changes.make(commit.writes, commit.revision);
         }
-        applied.replay(&changes, position)?;
+        applied.apply_resident(&changes, position);
         Ok(ControlFlow::Continue(()))
     })
-    .map_err(OpenError::index)?;
+    .map_err(|error| OpenError::Journal(error.0))?;
     if applied.position.revision.number != end.revision.number {
-        return Err(OpenError::Index(format!("it ends at {}, not at {}", applied.position.revision, end.revision)));
+        return Err(OpenError::Journal(format!("it ends at {}, not at {}", applied.position.revision, end.revision)));
     }
     applied.position = end;
     Ok(applied)

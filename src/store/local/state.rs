@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::frame::Position;
 use super::index::Index;
+use super::stage::{IndexState, Stage};
 use crate::standing::Revision;
 use crate::store::{Assertion, KeyRange, RESIDENT_END, StoreError, Versioned, Write};
 
@@ -27,7 +28,9 @@ pub(super) struct View {
 #[derive(Debug)]
 pub(super) struct Applied {
     pub(super) resident: BTreeMap<Vec<u8>, Versioned>,
-    pub(super) index: Arc<Index>,
+    /// There while it agrees with the journal.
+    index: Option<Arc<Index>>,
+    stage: Arc<Stage>,
     /// What the index has not learned yet; it covers the index.
     behind: BTreeMap<Vec<u8>, Behind>,
     pub(super) position: Position,
@@ -42,19 +45,10 @@ struct Behind {
     at: Revision,
 }
 
-/// What a group does to one key.
-#[derive(Clone, Debug)]
-pub(super) struct Change {
-    /// What it was before the group.
-    pub(super) before: Option<Versioned>,
-    /// What it is after it.
-    pub(super) now: Option<Versioned>,
-}
-
-/// What a group of commits does to all of the keys it touches, not visible yet.
+/// What a group of commits does to all of the keys it touches, not visible yet: what each is after it.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    keys: BTreeMap<Vec<u8>, Change>,
+    keys: BTreeMap<Vec<u8>, Option<Versioned>>,
     octets: usize,
 }
 
@@ -90,8 +84,25 @@ impl View {
         }
     }
 
-    pub(super) fn index(&self) -> Arc<Index> {
-        Arc::clone(&self.read().index)
+    /// The index agrees with the journal up to its place; what came later lies in memory and covers it.
+    pub(super) fn attach(&self, index: Arc<Index>) {
+        let mut applied = self.write();
+        let position = index.position();
+        applied.behind.retain(|_, behind| behind.at > position.revision);
+        applied.index = Some(index);
+        applied.stage.set(IndexState::Ready);
+    }
+
+    /// Nothing beyond the resident keys is answered from now on, for this reason.
+    pub(super) fn detach(&self, state: IndexState) {
+        let mut applied = self.write();
+        applied.stage.set(state);
+        applied.index = None;
+    }
+
+    /// How the index stands to the journal.
+    pub(super) fn stage(&self) -> Arc<Stage> {
+        Arc::clone(&self.read().stage)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Applied> {
@@ -113,17 +124,42 @@ impl View {
 }
 
 impl Applied {
-    /// The resident keys as they were at `position`, and an index that may be behind or ahead of them.
-    pub(super) fn new(resident: BTreeMap<Vec<u8>, Versioned>, index: Index, position: Position) -> Self {
+    /// The resident keys as they were at `position`; the index is [attached](View::attach) later.
+    pub(super) fn new(resident: BTreeMap<Vec<u8>, Versioned>, position: Position) -> Self {
         let recent = Recent { before: position.revision, entries: VecDeque::new(), octets: 0 };
-        Self { resident, index: Arc::new(index), behind: BTreeMap::new(), position, recent }
+        let (behind, stage) = (BTreeMap::new(), Arc::default());
+        Self { resident, index: None, stage, behind, position, recent }
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Versioned>, StoreError> {
-        if is_resident(key) {
-            return Ok(self.resident.get(key).cloned());
+        match self.in_memory(key) {
+            Some(held) => Ok(held.cloned()),
+            None => self.index()?.get(key),
         }
-        self.behind.get(key).map_or_else(|| self.index.get(key), |behind| Ok(behind.now.clone()))
+    }
+
+    /// What a commit finds under a key.
+    ///
+    /// While the index is away only urgent commits come here. Beyond the resident keys they write nothing but rows under
+    /// keys that were just drawn at random, so what is not in memory is absent.
+    fn before(&self, key: &[u8]) -> Result<Option<Versioned>, StoreError> {
+        match (self.in_memory(key), &self.index) {
+            (Some(held), _) => Ok(held.cloned()),
+            (None, Some(index)) => index.get(key),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// What memory knows of a key; `None` where only the index can tell.
+    fn in_memory(&self, key: &[u8]) -> Option<Option<&Versioned>> {
+        if is_resident(key) {
+            return Some(self.resident.get(key));
+        }
+        self.behind.get(key).map(|behind| behind.now.as_ref())
+    }
+
+    pub(super) fn index(&self) -> Result<&Arc<Index>, StoreError> {
+        self.index.as_ref().ok_or_else(|| StoreError(self.stage.state().to_string()))
     }
 
     pub(super) fn scan(&self, range: &KeyRange, limit: usize) -> Result<Vec<(Vec<u8>, Versioned)>, StoreError> {
@@ -134,7 +170,7 @@ impl Applied {
         if left > 0 && (range.end.is_empty() || range.end.as_slice() > [RESIDENT_END].as_slice()) {
             let above = self.behind.range::<[u8], _>(start).take_while(|(key, _)| range.contains(key));
             let above = above.map(|(key, behind)| (key.as_slice(), behind.now.as_ref()));
-            found.extend(self.index.scan_under(above, range, left)?);
+            found.extend(self.index()?.scan_under(above, range, left)?);
         }
         Ok(found)
     }
@@ -146,25 +182,15 @@ impl Applied {
 
     fn apply(&mut self, changes: &Changes, position: Position) {
         self.apply_resident(changes, position);
-        for (key, change) in changes.beyond_resident() {
-            self.behind.insert(key.clone(), Behind { now: change.now.clone(), at: position.revision });
+        for (key, now) in changes.beyond_resident() {
+            self.behind.insert(key.clone(), Behind { now: now.clone(), at: position.revision });
         }
     }
 
-    /// Applies a group at the start, in part where the index or the resident keys already are beyond it.
-    pub(super) fn replay(&mut self, changes: &Changes, position: Position) -> Result<(), StoreError> {
-        if self.index.position().revision < position.revision {
-            self.index.apply(changes.beyond_resident(), position)?;
-        }
-        if self.position.revision < position.revision {
-            self.apply_resident(changes, position);
-        }
-        Ok(())
-    }
-
-    fn apply_resident(&mut self, changes: &Changes, position: Position) {
-        for (key, change) in changes.keys.iter().filter(|(key, _)| is_resident(key)) {
-            match &change.now {
+    /// Applies what a group does to resident keys.
+    pub(super) fn apply_resident(&mut self, changes: &Changes, position: Position) {
+        for (key, now) in changes.keys.iter().filter(|(key, _)| is_resident(key)) {
+            match now {
                 Some(now) => self.resident.insert(key.clone(), now.clone()),
                 None => self.resident.remove(key),
             };
@@ -178,8 +204,8 @@ impl Changes {
     pub(super) fn agree_with(&self, assertions: &[Assertion], applied: &Applied) -> Result<bool, StoreError> {
         for assertion in assertions {
             let found = match self.keys.get(&assertion.key) {
-                Some(change) => change.now.as_ref().map(|held| held.modified),
-                None => applied.get(&assertion.key)?.map(|held| held.modified),
+                Some(now) => now.as_ref().map(|held| held.modified),
+                None => applied.before(&assertion.key)?.map(|held| held.modified),
             };
             if found != assertion.modified {
                 return Ok(false);
@@ -190,10 +216,18 @@ impl Changes {
 
     /// Looks up what the writes will change, so that [`Changes::make`] cannot fail half-way.
     pub(super) fn prepare(&mut self, writes: &[Write], applied: &Applied) -> Result<(), StoreError> {
+        self.prepare_from(writes.iter(), |key| applied.before(key))
+    }
+
+    /// The same, where something else knows what is under a key.
+    pub(super) fn prepare_from<'a>(
+        &mut self,
+        writes: impl Iterator<Item = &'a Write>,
+        before: impl Fn(&[u8]) -> Result<Option<Versioned>, StoreError>,
+    ) -> Result<(), StoreError> {
         for write in writes {
             if !self.keys.contains_key(write.key()) {
-                let before = applied.get(write.key())?;
-                self.keys.insert(write.key().to_vec(), Change { now: before.clone(), before });
+                self.keys.insert(write.key().to_vec(), before(write.key())?);
             }
         }
         Ok(())
@@ -207,9 +241,9 @@ impl Changes {
                 Write::Delete { key } => (key, None),
             };
             self.octets = self.octets.saturating_add(key.len()).saturating_add(value.as_ref().map_or(0, Vec::len));
-            let change = self.keys.entry(key).or_insert(Change { before: None, now: None });
-            let created = change.now.as_ref().map_or(revision, |held| held.created);
-            change.now = value.map(|value| Versioned { value, created, modified: revision });
+            let now = self.keys.entry(key).or_insert(None);
+            let created = now.as_ref().map_or(revision, |held| held.created);
+            *now = value.map(|value| Versioned { value, created, modified: revision });
         }
     }
 }
@@ -221,7 +255,7 @@ impl Changes {
     }
 
     /// What changes in the index.
-    pub(super) fn beyond_resident(&self) -> impl Iterator<Item = (&Vec<u8>, &Change)> {
+    pub(super) fn beyond_resident(&self) -> impl Iterator<Item = (&Vec<u8>, &Option<Versioned>)> {
         self.keys.range::<[u8], _>((Bound::Included([RESIDENT_END].as_slice()), Bound::Unbounded))
     }
 
@@ -229,11 +263,8 @@ impl Changes {
     pub(super) fn merged<'a>(groups: impl Iterator<Item = &'a Self>) -> Self {
         let mut merged = Self::default();
         for group in groups {
-            for (key, change) in group.beyond_resident() {
-                match merged.keys.get_mut(key) {
-                    Some(earlier) => earlier.now.clone_from(&change.now),
-                    None => drop(merged.keys.insert(key.clone(), change.clone())),
-                }
+            for (key, now) in group.beyond_resident() {
+                merged.keys.insert(key.clone(), now.clone());
             }
         }
         merged
@@ -284,7 +315,8 @@ mod tests {
     fn what_the_index_learned_uncovers_no_older_value() {
         let folder = tempfile::tempdir().unwrap();
         let index = Index::anew(&folder.path().join("index")).unwrap();
-        let view = View::new(Applied::new(BTreeMap::new(), index, Position::START));
+        let (view, index) = (View::new(Applied::new(BTreeMap::new(), Position::START)), Arc::new(index));
+        view.attach(Arc::clone(&index));
         let key = vec![0x80];
         let groups: Vec<_> = (1..=2_u64)
             .map(|number| {
@@ -299,10 +331,10 @@ mod tests {
             })
             .collect();
         let (first, second) = (&groups[0], &groups[1]);
-        view.index().apply(first.0.beyond_resident(), first.1).unwrap();
+        index.apply(first.0.beyond_resident(), first.1).unwrap();
         view.settle(&first.0, first.1);
         assert_eq!(view.read().get(&key).unwrap().unwrap().modified.number, 2);
-        view.index().apply(second.0.beyond_resident(), second.1).unwrap();
+        index.apply(second.0.beyond_resident(), second.1).unwrap();
         view.settle(&second.0, second.1);
         assert!(view.read().behind.is_empty());
         let held = view.read().get(&key).unwrap().unwrap();

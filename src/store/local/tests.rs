@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{LocalStore, OpenError, Options};
+use super::{IndexState, LocalStore, OpenError, Options};
 use crate::disk::{Disk, SystemDisk};
 use crate::standing::Revision;
 use crate::store::conformance::{put, writes};
@@ -19,15 +19,21 @@ pub(in crate::store) fn folder() -> TempDir {
 
 /// Small segments, an exact mark and quick retries.
 fn options() -> Options {
-    Options { segment: 4 * 1024 * 1024, checkpoint_every: 1, mark_lag: 0, spare_pause: Duration::from_millis(5) }
+    Options { segment: 4 * 1024 * 1024, checkpoint_every: 1, mark_lag: 0, pause: Duration::from_millis(5) }
 }
 
 fn make(folder: &Path, disk: Arc<dyn Disk>) -> Result<LocalStore, OpenError> {
-    LocalStore::create(&folder.join("store"), 7, disk, Arc::new(SystemEntropy), options())
+    LocalStore::create(&folder.join("store"), 7, disk, Arc::new(SystemEntropy), options()).map(indexed)
+}
+
+/// Waits for the second stage of a start.
+fn indexed(store: LocalStore) -> LocalStore {
+    assert_eq!(store.wait_for_index(Duration::from_secs(60)), IndexState::Ready);
+    store
 }
 
 fn open(folder: &Path, disk: Arc<dyn Disk>) -> Result<LocalStore, OpenError> {
-    LocalStore::open(&folder.join("store"), disk, Arc::new(SystemEntropy), options())
+    LocalStore::open(&folder.join("store"), disk, Arc::new(SystemEntropy), options()).map(indexed)
 }
 
 pub(in crate::store) fn made(folder: &TempDir) -> LocalStore {

@@ -48,7 +48,7 @@ pub(super) struct Writer {
 /// Whose commits there is room for.
 enum Room {
     Everyone,
-    Revocations,
+    Urgent,
 }
 
 /// A commit that will land, and its revision.
@@ -90,13 +90,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Refuses those whom an index that has failed leaves no way; the others go on.
+    /// Refuses those whom an index that is away leaves no way; the others go on.
     fn take_in(&self, group: Vec<Waiting>) -> Vec<Waiting> {
-        let (kept, refused, reason): (Vec<_>, Vec<_>, _) = match self.shared.backlog.intake() {
+        let (kept, refused, reason): (Vec<_>, Vec<_>, _) = match self.shared.backlog.intake(&self.shared.view) {
             Intake::Open => return group,
             Intake::Closed(reason) => (Vec::new(), group, reason),
-            Intake::Revocations(reason) => {
-                let (kept, refused) = group.into_iter().partition(Waiting::is_revoking);
+            Intake::Urgent(reason) => {
+                let (kept, refused) = group.into_iter().partition(Waiting::is_urgent);
                 (kept, refused, reason)
             }
         };
@@ -182,12 +182,12 @@ impl Writer {
         let needed = span(group.iter().map(|waiting| waiting.encoded.len()).sum()) as u64;
         match self.room_for(needed) {
             Ok(Room::Everyone) => Ok(group),
-            Ok(Room::Revocations) => {
+            Ok(Room::Urgent) => {
                 let free = self.active.length.saturating_sub(self.active.offset);
                 let mut octets = 0_usize;
                 let (kept, refused) = group.drain(..).partition(|waiting| {
                     let more = octets.saturating_add(waiting.encoded.len());
-                    let fits = waiting.is_revoking() && span(more) as u64 <= free;
+                    let fits = waiting.is_urgent() && span(more) as u64 <= free;
                     octets = if fits { more } else { octets };
                     fits
                 });
@@ -202,13 +202,13 @@ impl Writer {
         let reaches = self.active.offset.saturating_add(needed);
         let fits = reaches <= self.active.length;
         let spare = match self.spares.state() {
-            // Before it is known whether there will be a spare, half a segment is kept back for revocations.
+            // Before it is known whether there will be a spare, half a segment is kept back for urgent ones.
             None if fits && reaches <= self.active.length / 2 => return Ok(Room::Everyone),
             None => self.spares.wait(),
             Some(known) => known,
         };
         if spare.is_err() {
-            return Ok(Room::Revocations);
+            return Ok(Room::Urgent);
         }
         if !fits {
             self.rotate()?;

@@ -1,14 +1,16 @@
 //! What a disk that fails or is full may do to the store, and what it may not.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::faulty::FaultyDisk;
-use super::{acknowledged, commit, folder, made, make, open, opened};
+use super::{acknowledged, commit, folder, indexed, made, make, open, opened, options};
 use crate::disk::SystemDisk;
 use crate::standing::Revision;
 use crate::store::conformance::{put, writes};
-use crate::store::local::OpenError;
-use crate::store::{Batch, CommitError, KeyRange, MAX_COMMIT, Store, Urgency};
+use crate::store::local::{IndexState, LocalStore, OpenError};
+use crate::store::{Assertion, Batch, CommitError, KeyRange, MAX_COMMIT, Store, Urgency};
+use crate::world::SystemEntropy;
 
 #[test]
 fn after_a_failed_sync_nothing_is_committed_and_reads_go_on() {
@@ -86,7 +88,7 @@ fn on_a_full_disk_issuing_stops_and_revoking_goes_on_until_there_is_space_again(
     assert_eq!(commit(&store, 1), Err(CommitError::Full));
     assert_eq!(store.health(), Ok(()));
     let revoke =
-        |number| store.commit(Batch { urgency: Urgency::Revoking, ..writes(vec![put(&[0x01, number], b"cut")]) });
+        |number| store.commit(Batch { urgency: Urgency::Urgent, ..writes(vec![put(&[0x01, number], b"cut")]) });
     for number in 0..200 {
         revoke(number).unwrap();
     }
@@ -100,18 +102,40 @@ fn on_a_full_disk_issuing_stops_and_revoking_goes_on_until_there_is_space_again(
 }
 
 #[test]
-fn when_the_index_has_failed_issuing_stops_and_revoking_goes_on() {
+fn while_the_index_is_away_issuing_waits_and_revoking_goes_on() {
     let folder = folder();
     let store = made(&folder);
     commit(&store, 1).unwrap();
-    store.shared.backlog.fail("injected".to_owned());
-    assert_eq!(commit(&store, 2), Err(CommitError::Unavailable("injected".to_owned())));
-    assert!(store.health().is_err());
-    let both = writes(vec![put(&[0x01, 3], &[3]), put(&[0x80, 3], &[3])]);
-    store.commit(Batch { urgency: Urgency::Revoking, ..both }).unwrap();
-    acknowledged(&store, &[1, 3]);
     drop(store);
-    acknowledged(&opened(&folder), &[1, 3]);
+    let index = folder.path().join("store/index");
+    std::fs::remove_dir_all(&index).unwrap();
+    std::fs::write(&index, "not a folder").unwrap();
+    let path = folder.path().join("store");
+    let store = LocalStore::open(&path, Arc::new(SystemDisk), Arc::new(SystemEntropy), options()).unwrap();
+    let state = store.wait_for_index(Duration::from_millis(20));
+    assert!(matches!(&state, IndexState::Waiting(_) | IndexState::Checking { .. }), "{state}");
+    assert!(store.health().is_err() && store.complete().is_err());
+    assert_eq!(store.get(&[0x01, 1]).unwrap().unwrap().value, [1]);
+    let unread = [store.get(&[0x80, 1]).map(drop), store.scan(&KeyRange::prefix(&[0x80]), 9).map(drop)];
+    assert!(unread.iter().all(|read| read.as_ref().is_err_and(|error| error.0.contains("revoking does not"))));
+    assert!(matches!(commit(&store, 2), Err(CommitError::Unavailable(why)) if why.contains("revoking does not")));
+    let absent = Assertion { key: vec![0x80, 3], modified: None };
+    let both = writes(vec![put(&[0x01, 3], &[3]), put(&[0x80, 3], &[3])]);
+    store.commit(Batch { urgency: Urgency::Urgent, assertions: vec![absent], ..both }).unwrap();
+    assert_eq!(store.get(&[0x80, 3]).unwrap().unwrap().value, [3]);
+    // Nobody has to start it again.
+    std::fs::remove_file(&index).unwrap();
+    let store = indexed(store);
+    assert_eq!(store.health(), Ok(()));
+    acknowledged(&store, &[1, 3]);
+    commit(&store, 4).unwrap();
+    drop(store);
+    let store = opened(&folder);
+    acknowledged(&store, &[1, 3, 4]);
+    let learned = store.status().sum;
+    drop(store);
+    std::fs::remove_dir_all(&index).unwrap();
+    assert_eq!(opened(&folder).status().sum, learned);
 }
 
 #[test]
@@ -120,7 +144,7 @@ fn when_even_the_last_segment_is_full_revoking_says_so_and_nothing_is_written() 
     let disk = FaultyDisk::default();
     let store = make(folder.path(), Arc::new(disk.clone())).unwrap();
     let large = |number: u8| Batch {
-        urgency: Urgency::Revoking,
+        urgency: Urgency::Urgent,
         ..writes(vec![put(&[0x01, number], &vec![number; MAX_COMMIT - 1024])])
     };
     disk.set_full(true);

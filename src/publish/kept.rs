@@ -1,0 +1,230 @@
+//! The answers and the roll on disk, so that a start need not read all of the journal: it reads this file and what was
+//! committed after it.
+//!
+//! It is made while the answers move on, and says from which commit on the journal must be read again: what is said
+//! twice changes nothing. Without it, or where it is damaged or of another timeline, all of the journal is read.
+//!
+//! # The bytes
+//!
+//! The first 4096 octets begin with `PCLSANSW`, the length of the head (4, big endian), the head in postcard and its
+//! SHA-256. The head names three sections, each with its own SHA-256: credentials of 80 octets (SHA-256 of the
+//! certificate, serial, issuer's place, issue revision, `notAfter`, place of the cut set), issuers and facts in
+//! postcard, and the cut sets in postcard, one after another.
+
+mod sections;
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+
+use self::sections::{RECORD, Record, Section, SectionWriter, read_section};
+use super::roll::{Member, Roll};
+use crate::disk::{Disk, DiskFile};
+use crate::ident::IssuerName;
+use crate::standing::{CutKey, Revision};
+use crate::status::{Change, Snapshot, Statuses};
+use crate::store::Timeline;
+use crate::world::Timestamp;
+
+/// The file.
+#[derive(Debug)]
+pub struct Kept {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+}
+
+/// What was in it.
+#[derive(Debug)]
+pub struct Found {
+    /// From which commit on the journal must be read again.
+    pub cursor: Revision,
+    /// The answers.
+    pub snapshot: Snapshot,
+    /// The roll, by issuer and in the order of serials.
+    pub members: HashMap<IssuerName, Vec<(crate::ident::Serial, Member)>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Head {
+    format: u16,
+    timeline: [u8; 16],
+    cursor: Revision,
+    credentials: Section,
+    facts: Section,
+    cut_sets: Section,
+}
+
+/// Issuers in the order that credentials name them by, and every cut-off, revocation and lock.
+#[derive(Debug, Serialize, Deserialize)]
+struct Facts {
+    issuers: Vec<IssuerName>,
+    changes: Vec<Change>,
+}
+
+impl Kept {
+    /// The file in a folder that exists.
+    pub fn new(disk: Arc<dyn Disk>, folder: &Path) -> Self {
+        Self { disk, path: folder.join(NAME) }
+    }
+
+    /// Writes what the answers and the roll hold; certificates that ended long before `now` are left out. Blocking; the
+    /// answers go on meanwhile. The commit from which on the journal must be read again.
+    pub fn write(&self, timeline: Timeline, statuses: &Statuses, roll: &Roll, now: Timestamp) -> io::Result<Revision> {
+        let cursor = statuses.reached_revision().map_err(|stale| io::Error::other(stale.to_string()))?;
+        let temporary = self.path.with_extension("new");
+        match self.disk.remove(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = self.disk.create_new(&temporary)?;
+        let written = self.fill(&*file, timeline, cursor, statuses, roll, now);
+        let named = written.and_then(|()| {
+            file.sync_data()?;
+            self.disk.rename(&temporary, &self.path)?;
+            self.disk.sync_dir(self.path.parent().unwrap_or_else(|| Path::new("/")))
+        });
+        if named.is_err() {
+            // It takes space that others need.
+            drop(self.disk.remove(&temporary));
+        }
+        named.map(|()| cursor)
+    }
+
+    fn fill(
+        &self,
+        file: &dyn DiskFile,
+        timeline: Timeline,
+        cursor: Revision,
+        statuses: &Statuses,
+        roll: &Roll,
+        now: Timestamp,
+    ) -> io::Result<()> {
+        let mut credentials = SectionWriter::begin(file, HEAD);
+        let mut issuers = Vec::new();
+        for issuer in roll.issuers() {
+            let place = u32::try_from(issuers.len()).map_err(io::Error::other)?;
+            let mut after = None;
+            loop {
+                let page = roll.page(&issuer, after, PAGE);
+                let Some((last, _)) = page.last() else { break };
+                after = Some(*last);
+                let standing = page.into_iter().filter(|(_, member)| member.not_after.after(EXPIRED_KEPT) >= now);
+                for (serial, member) in standing {
+                    let Some((issued, cut_set)) = statuses.placed(&member.fingerprint.short()) else { continue };
+                    let not_after = member.not_after;
+                    let record =
+                        Record { fingerprint: member.fingerprint, serial, issuer: place, issued, not_after, cut_set };
+                    credentials.add(&record.encode())?;
+                }
+            }
+            issuers.push(issuer);
+        }
+        let credentials = credentials.end()?;
+        let mut facts = SectionWriter::begin(file, credentials.end());
+        let all = Facts { issuers, changes: statuses.facts() };
+        facts.add(&postcard::to_allocvec(&all).map_err(io::Error::other)?)?;
+        let facts = facts.end()?;
+        let mut cut_sets = SectionWriter::begin(file, facts.end());
+        // Behind the credentials: a set that one of them names is among these.
+        let mut place = 0;
+        loop {
+            let sets = statuses.cut_sets(place, PAGE);
+            if sets.is_empty() {
+                break;
+            }
+            place = place.saturating_add(sets.len());
+            for set in sets {
+                cut_sets.add(&postcard::to_allocvec(&*set).map_err(io::Error::other)?)?;
+            }
+        }
+        let cut_sets = cut_sets.end()?;
+        let head = Head { format: FORMAT, timeline: timeline.0, cursor, credentials, facts, cut_sets };
+        let head = postcard::to_allocvec(&head).map_err(io::Error::other)?;
+        let mut block = MAGIC.to_vec();
+        block.extend_from_slice(&u32::try_from(head.len()).map_err(io::Error::other)?.to_be_bytes());
+        block.extend_from_slice(&head);
+        block.extend_from_slice(digest(&SHA256, &block).as_ref());
+        file.write_at(&block, 0)
+    }
+
+    /// Reads the file; none where there is none, or it is damaged, of another format or of another timeline.
+    pub fn read(&self, timeline: Timeline) -> io::Result<Option<Found>> {
+        let file = match self.disk.open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some(head) = read_head(&*file)? else { return Ok(None) };
+        if head.format != FORMAT || head.timeline != timeline.0 {
+            return Ok(None);
+        }
+        let Some(facts) = read_section(&*file, &head.facts)? else { return Ok(None) };
+        let Ok(Facts { issuers, changes }) = postcard::from_bytes::<Facts>(&facts) else { return Ok(None) };
+        let Some(sets) = read_section(&*file, &head.cut_sets)? else { return Ok(None) };
+        let mut snapshot = Snapshot::default();
+        let mut rest = sets.as_slice();
+        let mut known = 0_u32;
+        while !rest.is_empty() {
+            let Ok((set, behind)) = postcard::take_from_bytes::<Vec<CutKey>>(rest) else { return Ok(None) };
+            if snapshot.cut_set(set) != known {
+                return Ok(None);
+            }
+            known = known.saturating_add(1);
+            rest = behind;
+        }
+        drop(sets);
+        let Some(credentials) = read_section(&*file, &head.credentials)? else { return Ok(None) };
+        let mut of: Vec<Vec<(crate::ident::Serial, Member)>> = issuers.iter().map(|_| Vec::new()).collect();
+        for octets in credentials.chunks_exact(RECORD) {
+            // Without its cut keys a credential could never be cut off.
+            let Some(record) = Record::decode(octets).filter(|record| record.cut_set < known) else { return Ok(None) };
+            let Some(issued) = usize::try_from(record.issuer).ok().and_then(|place| of.get_mut(place)) else {
+                return Ok(None);
+            };
+            issued.push((record.serial, Member { fingerprint: record.fingerprint, not_after: record.not_after }));
+            snapshot.place(record.fingerprint.short(), record.issued, record.not_after, record.cut_set);
+        }
+        let members = issuers.into_iter().zip(of).collect();
+        snapshot.apply(changes);
+        Ok(Some(Found { cursor: head.cursor, snapshot, members }))
+    }
+}
+
+fn read_head(file: &dyn DiskFile) -> io::Result<Option<Head>> {
+    let mut block = vec![0; usize::try_from(HEAD.min(file.length()?)).map_err(io::Error::other)?];
+    file.read_at(&mut block, 0)?;
+    let read = || {
+        let (magic, rest) = block.split_first_chunk::<8>()?;
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        let (head, rest) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+        let checked = block.get(..12_usize.checked_add(head.len())?)?;
+        let is_whole = magic == MAGIC && rest.first_chunk::<32>()? == digest(&SHA256, checked).as_ref();
+        is_whole.then(|| postcard::from_bytes::<Head>(head).ok()).flatten()
+    };
+    Ok(read())
+}
+
+/// The file's name, in the folder of the store.
+const NAME: &str = "answers";
+
+const MAGIC: &[u8; 8] = b"PCLSANSW";
+
+/// The layout that this version writes and reads; another is as good as no file.
+const FORMAT: u16 = 1;
+
+/// Where the sections begin.
+const HEAD: u64 = 4096;
+
+/// Certificates and cut sets taken from the answers at once, so that nobody waits long for them.
+const PAGE: usize = 4096;
+
+/// How long certificates that have ended are remembered.
+pub const EXPIRED_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! The thread that brings the index to the journal's end and keeps it there.
+//!
+//! The second stage of a start: the index is opened and its records are added up, or it is made anew; then it learns
+//! what the journal says beyond its place. Whatever fails later leads back here, a full disk too: the journal has
+//! everything, so trying again loses nothing.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::frame::{Position, Recorded};
+use super::index::Index;
+use super::stage::IndexState;
+use super::state::{Changes, is_resident};
+use super::writer::Shared;
+use crate::standing::Revision;
+use crate::store::StoreError;
+
+/// How many octets of changes are given to sled at once.
+const BATCH: usize = 1024 * 1024;
+
+/// The thread's own.
+pub(super) struct Indexer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) folder: PathBuf,
+    /// How long to wait before a failed index is tried again.
+    pub(super) pause: Duration,
+}
+
+impl Indexer {
+    /// Runs until told to stop.
+    pub(super) fn run(self) {
+        let (view, backlog) = (&self.shared.view, &self.shared.backlog);
+        while !backlog.is_stopping() {
+            let worked = self.learn().and_then(|index| {
+                view.attach(Arc::clone(&index));
+                backlog.call();
+                backlog.work(view, &index)
+            });
+            match worked {
+                Ok(()) => return,
+                Err(error) => {
+                    view.detach(IndexState::Waiting(error.0));
+                    backlog.call();
+                    backlog.rest(self.pause);
+                }
+            }
+        }
+    }
+
+    /// An index that has learned everything up to the end of the journal as it was a moment ago.
+    fn learn(&self) -> Result<Arc<Index>, StoreError> {
+        let (view, backlog) = (&self.shared.view, &self.shared.backlog);
+        view.detach(IndexState::Checking { done: 0, of: 0 });
+        let stage = view.stage();
+        let mut index = Index::open(&self.folder, |done, of| {
+            stage.set(IndexState::Checking { done, of });
+            !backlog.is_stopping()
+        })?;
+        // It may name a place that this journal never had: then nothing it holds can be believed.
+        if index.position() != Position::START && !self.shared.log.has(&index.position())? {
+            drop(index);
+            index = Index::anew(&self.folder)?;
+        }
+        // By number: a new era begins without a commit of its own.
+        while index.position().revision.number < view.end().number {
+            self.replay(&index, view.end())?;
+        }
+        Ok(Arc::new(index))
+    }
+
+    fn replay(&self, index: &Index, end: Revision) -> Result<(), StoreError> {
+        let from = index.position().revision;
+        let mut learning = Learning { index, changes: Changes::default(), reached: None };
+        let of = end.number.saturating_sub(from.number);
+        let stage = self.shared.view.stage();
+        stage.set(IndexState::Learning { done: 0, of });
+        self.shared.log.replay(from, end, |position, commits| {
+            if learning.take(position, commits)? {
+                stage.set(IndexState::Learning { done: position.revision.number.saturating_sub(from.number), of });
+            }
+            if self.shared.backlog.is_stopping() {
+                return Err(StoreError("the store is stopping".to_owned()));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        learning.give()?;
+        match index.position().revision {
+            reached if reached.number >= end.number => Ok(()),
+            reached => Err(StoreError(format!("the journal could be read to {reached} only, not to {end}"))),
+        }
+    }
+}
+
+/// Groups on their way from the journal into the index.
+struct Learning<'a> {
+    index: &'a Index,
+    changes: Changes,
+    reached: Option<Position>,
+}
+
+impl Learning<'_> {
+    /// Takes a group; whether what was taken is in the index now.
+    fn take(&mut self, position: Position, commits: Vec<Recorded>) -> Result<bool, StoreError> {
+        for mut commit in commits {
+            commit.writes.retain(|write| !is_resident(write.key()));
+            self.changes.prepare_from(commit.writes.iter(), |key| self.index.get(key))?;
+            self.changes.make(commit.writes, commit.revision);
+        }
+        self.reached = Some(position);
+        let is_due = self.changes.octets() >= BATCH;
+        if is_due {
+            self.give()?;
+        }
+        Ok(is_due)
+    }
+
+    fn give(&mut self) -> Result<(), StoreError> {
+        let changes = std::mem::take(&mut self.changes);
+        self.reached.take().map_or(Ok(()), |position| self.index.apply(changes.beyond_resident(), position))
+    }
+}

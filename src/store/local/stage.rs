@@ -1,0 +1,95 @@
+//! How the index stands to the journal: what is waited for while it cannot be asked.
+
+use std::fmt;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How the index stands to the journal. Until it is ready, issuing and the directory wait; statuses and revoking do not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IndexState {
+    /// Its records are added up.
+    Checking {
+        /// How many were looked at.
+        done: u64,
+        /// How many there should be.
+        of: u64,
+    },
+    /// It learns what the journal says.
+    Learning {
+        /// How many commits it has learned.
+        done: u64,
+        /// How many it did not know.
+        of: u64,
+    },
+    /// It failed, for this reason, and is tried again.
+    Waiting(String),
+    /// It agrees with the journal.
+    Ready,
+}
+
+impl fmt::Display for IndexState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |done: u64, of: u64| done.saturating_mul(100).checked_div(of).unwrap_or(0).min(100);
+        match self {
+            Self::Ready => return f.write_str("the index is ready"),
+            Self::Checking { done, of } => {
+                write!(f, "the index is being checked ({done} of {of} records, {} %)", percent(*done, *of))
+            }
+            Self::Learning { done, of } => {
+                write!(f, "the index is learning from the journal ({done} of {of} commits, {} %)", percent(*done, *of))
+            }
+            Self::Waiting(why) => write!(f, "{why}; it is tried again"),
+        }?;
+        f.write_str(": issuing and the directory wait for it, revoking does not")
+    }
+}
+
+/// The state, and who waits for it to change.
+#[derive(Debug)]
+pub(super) struct Stage {
+    state: Mutex<IndexState>,
+    changed: Condvar,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self { state: Mutex::new(IndexState::Checking { done: 0, of: 0 }), changed: Condvar::new() }
+    }
+}
+
+impl Stage {
+    pub(super) fn state(&self) -> IndexState {
+        self.lock().clone()
+    }
+
+    pub(super) fn set(&self, state: IndexState) {
+        *self.lock() = state;
+        self.changed.notify_all();
+    }
+
+    /// Waits until the index is ready or the time is over; how it stands then.
+    pub(super) fn wait(&self, timeout: Duration) -> IndexState {
+        let not_ready = |state: &mut IndexState| *state != IndexState::Ready;
+        let waited = self.changed.wait_timeout_while(self.lock(), timeout, not_ready);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, IndexState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_told_how_far_it_is() {
+        let stage = Stage::default();
+        stage.set(IndexState::Learning { done: 250, of: 1000 });
+        let said = stage.wait(Duration::ZERO).to_string();
+        assert!(said.contains("250 of 1000 commits, 25 %") && said.contains("revoking does not"), "{said}");
+        assert!(IndexState::Checking { done: 0, of: 0 }.to_string().contains("0 %"));
+    }
+}
