@@ -146,6 +146,44 @@ fn one_folder_has_one_authority_and_what_is_wrong_with_a_configuration_is_told_a
     site.run(&["serve", "--config", "moved.toml"]).ended(1).saying(&["public.url is fixed at init"]);
 }
 
+#[test]
+fn while_the_index_is_away_whoever_must_go_is_revoked_and_the_rest_waits() {
+    let mut site = Site::new();
+    site.run(&["init", "--config", "authority.toml", "--admin", "ana", "--out", "ana.toml"]).ok();
+    site.serve();
+    site.ana(&["cluster", "add", "prod", "--server", "https://prod.example.com:7444"]).ok();
+    for id in ["bea", "cy"] {
+        site.ana(&["user", "add", id]).ok();
+        site.ana(&["kubeconfig", id, "--out", &format!("{id}.yaml")]).ok();
+    }
+    site.stop();
+    // What is in the way of the index is neither a folder nor anything that can be removed like one.
+    fs::remove_dir_all(site.file("store/index")).expect("the index");
+    site.write("store/index", "in the way");
+    site.serve();
+    assert_eq!((site.plain("/healthz").0, site.plain("/readyz").0), (200, 503));
+    site.ana(&["user", "add", "dan"]).ended(1).saying(&["index", "revoking does not"]);
+    site.ana(&["kubeconfig", "cy", "--out", "again.yaml"]).ended(1).saying(&["index"]);
+    site.ana(&["revoke", "user", "bea", "--dry-run"]).ok().saying(&["not counted"]);
+    let answer = site.ana(&["revoke", "user", "bea", "--yes", "-o", "json"]).ok().json();
+    assert_eq!(answer["certificates"], Value::Null, "{answer}");
+    // The only admin is still the only one.
+    site.ana(&["revoke", "user", "ana", "--yes"]).ended(1).saying(&["--force"]);
+    let state: Value = serde_json::from_str(&site.get("/v1/status", Some("ana")).1).expect("a status");
+    assert!(state["problems"].to_string().contains("index"), "{state}");
+    // Nobody has to start it again.
+    fs::remove_file(site.file("store/index")).expect("what was in the way");
+    let live = site.live.as_ref().expect("it serves");
+    let (found, before) = live.wait_for_line(PATIENCE, |line| line.contains("the index is ready"));
+    assert!(found, "it is not ready: {before}");
+    assert_eq!(site.plain("/readyz").0, 200);
+    for (id, state) in [("bea", "revoked"), ("cy", "good")] {
+        let status = site.ana(&["status", &format!("{id}.yaml"), "-o", "json"]).ok().json();
+        assert_eq!(status["status"]["state"], state, "{status}");
+    }
+    site.ana(&["kubeconfig", "bea", "--out", "bea-again.yaml"]).ok();
+}
+
 /// A folder with a configuration, and the authority that runs on it.
 struct Site {
     folder: TempDir,

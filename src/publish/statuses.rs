@@ -143,3 +143,33 @@ impl Follower for StatusFollower {
 
 /// Entries read again at a start, for proxies that were told what came before them.
 const REMEMBERED: u64 = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::SystemDisk;
+    use crate::store::Timeline;
+    use crate::store::memory::MemoryStore;
+    use crate::world::Timestamp;
+
+    #[test]
+    fn a_store_that_ends_before_what_was_kept_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = Kept::new(Arc::new(SystemDisk), folder.path());
+        let timeline = Timeline([1; 16]);
+        let load = |kept: &Kept| {
+            let store = MemoryStore::new(7, timeline);
+            StatusFollower::load(&store, Arc::new(Statuses::empty()), Arc::default(), Arc::default(), Some(kept))
+        };
+        let statuses = Statuses::empty();
+        let write = |number| {
+            statuses.reached(Revision { era: 7, number });
+            kept.write(timeline, &statuses, &Roll::default(), Timestamp::default()).unwrap();
+        };
+        write(0);
+        assert!(load(&kept).is_ok());
+        write(9);
+        let refused = load(&kept).unwrap_err();
+        assert!(refused.detail.contains("reflect revision 7-9, and the store ends at 7-0"), "{refused:?}");
+    }
+}

@@ -10,9 +10,9 @@ use portcullis::directory::identities::AddIdentity;
 use portcullis::engine::Repeatable;
 use portcullis::ident::{Fingerprint, IssuerName};
 use portcullis::journal::{Event, IdentityKind};
-use portcullis::ledger::credentials::Reference;
+use portcullis::ledger::credentials::{self, Reference};
 use portcullis::ledger::cuts::Why;
-use portcullis::ledger::rows::{CertificateRow, LockRow};
+use portcullis::ledger::rows::{CertificateRole, CertificateRow, LockRow};
 use portcullis::revocation::wish::{Known, Lock, Revoke, Target};
 use portcullis::standing::CutKey;
 use portcullis::status::Status;
@@ -485,6 +485,16 @@ fn a_record_belongs_to_its_holder() {
     world.run(&add_user("bob", &[], None)).unwrap();
     let row = CertificateRow { subject: "bob".to_owned(), ..world.issued("alice") };
     assert_eq!(world.renewed(&row).unwrap_err().code, Code::Unauthenticated);
+}
+
+#[test]
+fn a_caller_calls_in_the_role_on_its_record() {
+    let world = world_with_alice();
+    let admin = world.management("root-admin").unwrap();
+    let txn = &mut Txn::begin(&**world.store());
+    let mut call = |role| credentials::must_be_caller(txn, "root-admin", &admin.fingerprint, role, admin.not_before);
+    assert!(call(CertificateRole::Management).is_ok());
+    assert_eq!(call(CertificateRole::Proxy).unwrap_err().code, Code::Unauthenticated);
 }
 
 #[test]
