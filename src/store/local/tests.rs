@@ -55,8 +55,11 @@ fn acknowledged(store: &LocalStore, numbers: &[u8]) {
     assert!(entries.len() >= numbers.len());
 }
 
+mod account;
 mod damage;
+mod every;
 mod failure;
 mod faulty;
+mod injected;
 mod model;
 mod order;
