@@ -56,10 +56,16 @@ fn acknowledged(store: &LocalStore, numbers: &[u8]) {
 }
 
 mod account;
+mod copies;
 mod damage;
+mod dice;
 mod every;
 mod failure;
 mod faulty;
+mod harm;
 mod injected;
+mod losses;
+mod lossy;
 mod model;
 mod order;
+mod witness;

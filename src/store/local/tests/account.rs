@@ -11,7 +11,7 @@ use super::super::LocalStore;
 use crate::standing::Revision;
 use crate::store::conformance::{delete, put};
 use crate::store::memory::MemoryStore;
-use crate::store::{Assertion, Batch, CommitError, KeyRange, Store, Urgency};
+use crate::store::{Assertion, Batch, CommitError, KeyRange, Store, Timeline, Urgency, Versioned};
 
 /// How many commits are asked for before the first answer is waited for: some of them become one group.
 const WAVE: u64 = 4;
@@ -22,7 +22,7 @@ const LARGE: usize = 900_000;
 pub(super) type Outcome = Result<Revision, CommitError>;
 
 /// Every commit that was asked for, by its number, and its outcome.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Account(Vec<Outcome>);
 
 /// A folder in memory where there is one: what is tried with it needs no real disk.
@@ -87,8 +87,21 @@ impl Account {
         self.0.len() as u64
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// What a store holds where every answer was certain.
+    pub(super) fn model(&self, timeline: Timeline) -> MemoryStore {
+        let model = MemoryStore::new(7, timeline);
+        let mut landed: Vec<_> =
+            (0..).zip(&self.0).filter_map(|(number, outcome)| Some((*outcome.as_ref().ok()?, number))).collect();
+        landed.sort_unstable();
+        for (at, number) in landed {
+            assert_eq!(model.commit(Batch { assertions: Vec::new(), ..batch(number) }), Ok(at));
+        }
+        model
+    }
+
+    /// Whether nothing was acknowledged.
+    pub(super) fn is_clear(&self) -> bool {
+        self.0.iter().all(Result::is_err)
     }
 
     /// How many of the answers were like this.
@@ -97,40 +110,66 @@ impl Account {
     }
 
     /// Everything acknowledged is in the store, nothing refused is, and all of it is what the model makes of the same
-    /// commits: every key with its revisions, and every entry. Answers how many are there whose outcome was unknown.
-    pub(super) fn check(&self, store: &LocalStore) -> usize {
+    /// commits: every key with its revisions, and every entry. Answers how many are there whose outcome was unknown; from
+    /// now on it is known of all.
+    pub(super) fn check(&mut self, store: &LocalStore) -> usize {
+        self.try_check(store).unwrap()
+    }
+
+    /// The same, unless the journal cannot be read.
+    pub(super) fn try_check(&mut self, store: &LocalStore) -> Option<usize> {
         let model = MemoryStore::new(7, store.timeline());
-        let entries = store.entries_after(Revision::IMPORTED, usize::MAX).unwrap();
+        let entries = store.entries_after(Revision::IMPORTED, usize::MAX).ok()?;
         let mut found = Vec::new();
         for (at, entry) in &entries {
             let number = u64::from_be_bytes(*entry.first_chunk().unwrap());
             assert_eq!(model.commit(Batch { assertions: Vec::new(), ..batch(number) }), Ok(*at));
             found.push((number, *at));
         }
-        same(&model, store);
-        for (number, outcome) in (0..).zip(&self.0) {
+        assert_eq!(difference(&model, store, &entries), None);
+        let mut unknown = 0;
+        for (number, outcome) in (0..).zip(&mut self.0) {
             let there: Vec<_> = found.iter().filter(|(of, _)| *of == number).map(|(_, at)| *at).collect();
             match outcome {
                 Ok(at) => assert_eq!(there, [*at], "{number} was acknowledged"),
-                Err(CommitError::OutcomeUnknown(_)) => assert!(there.len() <= 1, "{number}: {there:?}"),
+                Err(CommitError::OutcomeUnknown(_)) => {
+                    assert!(there.len() <= 1, "{number}: {there:?}");
+                    unknown += there.len();
+                    *outcome = there.first().copied().ok_or(CommitError::Unavailable("it did not land".to_owned()));
+                }
                 Err(refused) => assert_eq!(there, [], "{number} was refused: {refused}"),
             }
             assert!(!is_conflicting(number) || outcome.is_err());
         }
-        let unknown = |(number, _): &&(u64, Revision)| usize::try_from(*number).is_ok_and(|at| self.0[at].is_err());
-        found.iter().filter(unknown).count()
+        Some(unknown)
     }
 }
 
+/// Entries of the journal, as [`Store::entries_after`] gives them.
+type Entries = Vec<(Revision, Vec<u8>)>;
+
 /// The same keys with the same revisions, and the same entries.
 pub(super) fn same(model: &dyn Store, store: &dyn Store) {
+    let entries = store.entries_after(Revision::IMPORTED, usize::MAX);
+    assert_eq!(difference(model, store, &entries.unwrap()), None);
+}
+
+/// Where a store and the entries that were read from it are not what the model has.
+pub(super) fn difference(model: &dyn Store, store: &dyn Store, entries: &Entries) -> Option<String> {
     let everything = KeyRange { start: Vec::new(), end: Vec::new() };
-    assert_eq!(model.scan(&everything, usize::MAX), store.scan(&everything, usize::MAX));
-    assert_eq!(
-        model.entries_after(Revision::IMPORTED, usize::MAX),
-        store.entries_after(Revision::IMPORTED, usize::MAX)
-    );
-    assert_eq!(model.end(), store.end());
+    let of = |store: &dyn Store| store.scan(&everything, usize::MAX).unwrap();
+    let (meant, held) = (of(model), of(store));
+    let shown = |key: &[u8], held: Option<&Versioned>| {
+        let held = held.map(|held| (held.value.len(), held.created.number, held.modified.number));
+        format!("{} (octets, created, modified: {held:?})", hex::encode(key))
+    };
+    let odd = meant.iter().find(|pair| !held.contains(pair)).map(|(key, it)| format!("lacks {}", shown(key, Some(it))));
+    let odd = odd.or_else(|| {
+        held.iter().find(|pair| !meant.contains(pair)).map(|(key, it)| format!("has {}", shown(key, Some(it))))
+    });
+    let wanted = model.entries_after(Revision::IMPORTED, usize::MAX).unwrap();
+    let odd = odd.or_else(|| (&wanted != entries).then(|| format!("{} entries of {}", entries.len(), wanted.len())));
+    odd.or_else(|| (model.end() != store.end()).then(|| format!("ends at {}, not {}", store.end(), model.end())))
 }
 
 fn answer(asked: Result<Receiver<Outcome>, CommitError>) -> Outcome {

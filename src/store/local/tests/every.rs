@@ -43,10 +43,11 @@ fn run(rule: Rule, tally: &mut Tally) -> bool {
     let healthy = match open(folder.path(), Arc::new(SystemDisk)) {
         Ok(store) => store,
         Err(error) => {
-            assert!(account.is_empty(), "{rule:?}: {error}");
+            assert!(account.is_clear(), "{rule:?}: {error}");
             made(&folder)
         }
     };
+    let unknown = account.count(|_, outcome| matches!(outcome, Err(CommitError::OutcomeUnknown(_))));
     tally.found += account.check(&healthy);
     account.resume(&healthy);
     drop(healthy);
@@ -54,7 +55,6 @@ fn run(rule: Rule, tally: &mut Tally) -> bool {
     if !disk.fired() {
         return false;
     }
-    let unknown = account.count(|_, outcome| matches!(outcome, Err(CommitError::OutcomeUnknown(_))));
     assert!(!disk.failed_group() || unknown > 0, "{rule:?}: nobody was told");
     if rule.how == How::Full {
         let refused = |number, outcome: &Result<_, _>| number % 3 == 0 && !is_conflicting(number) && outcome.is_err();
