@@ -39,6 +39,14 @@ test *ARGS:
 kills COUNT SEED="1":
     PORTCULLIS_KILLS={{COUNT}} PORTCULLIS_KILLS_SEED={{SEED}} cargo test --locked --test kills -- --nocapture
 
+# So many damaged copies of a store (docs/store.md); the tests have 112 of them: `just damage 1000 7`.
+damage COUNT SEED="1":
+    PORTCULLIS_DAMAGE={{COUNT}} PORTCULLIS_DAMAGE_SEED={{SEED}} cargo test --locked --lib store::local::tests::copies -- --nocapture
+
+# So many power cuts that take a random part of what was not synced (docs/store.md); the tests have 100 of them.
+losses COUNT SEED="1":
+    PORTCULLIS_LOSSES={{COUNT}} PORTCULLIS_LOSSES_SEED={{SEED}} cargo test --locked --lib store::local::tests::losses -- --nocapture
+
 # One measurement of `docs/performance.md`: `just bench lookups`.
 bench NAME:
     cargo bench --locked --bench {{NAME}}

@@ -43,7 +43,7 @@ impl Mark {
         out
     }
 
-    fn decode(slot: &[u8], file: &Path) -> Option<Result<Self, OpenError>> {
+    pub(super) fn decode(slot: &[u8], file: &Path) -> Option<Result<Self, OpenError>> {
         let body = match checked(slot, MAGIC, CHECKED, file)? {
             Ok(body) => body,
             Err(newer) => return Some(Err(newer)),

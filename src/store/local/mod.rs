@@ -188,6 +188,8 @@ impl LocalStore {
         disk.create_dir(folder).map_err(doing)?;
         disk.sync_dir(folder.parent().unwrap_or_else(|| Path::new("/"))).map_err(doing)?;
         disk.create_dir(&paths.journal).map_err(doing)?;
+        // Before there is a mark: with one, a folder that is missing would be damage.
+        disk.sync_dir(folder).map_err(doing)?;
         let lock = take_lock(&*disk, &paths)?;
         let segments = disk.list(&paths.journal).map_err(doing)?.iter().any(|name| segment::sequence(name).is_some());
         let names = disk.list(folder).map_err(doing)?;

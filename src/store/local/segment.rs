@@ -137,10 +137,20 @@ impl Content {
 
     /// What lies from `offset` on, without the zeros at the end.
     pub(super) fn rest(&self, offset: usize) -> &[u8] {
-        let rest = self.bytes.get(offset..).unwrap_or_default();
+        let mut rest = self.bytes.get(offset..).unwrap_or_default();
+        while let Some((front, block)) = rest.split_last_chunk::<BLOCK>()
+            && is_zeros(block)
+        {
+            rest = front;
+        }
         let length = rest.iter().rposition(|octet| *octet != 0).map_or(0, |last| last.saturating_add(1));
         rest.get(..length).unwrap_or_default()
     }
+}
+
+/// Whether there is nothing in a block: compared as a whole, because starts go through all of a segment with it.
+pub(super) fn is_zeros(block: &[u8]) -> bool {
+    ZEROS.get(..block.len()).is_some_and(|zeros| zeros == block)
 }
 
 /// The name of a segment.
@@ -153,6 +163,8 @@ pub(super) fn sequence(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".segment")?;
     (digits.len() == 16).then(|| digits.parse().ok())?
 }
+
+const ZEROS: [u8; BLOCK] = [0; BLOCK];
 
 /// The octets of a header that its checksum covers.
 const CHECKED: usize = 100;

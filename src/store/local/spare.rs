@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::frame::BLOCK;
-use super::segment::SHORTEST;
+use super::segment::{SHORTEST, is_zeros};
 use crate::disk::{Disk, DiskFile, read_whole};
 
 /// The spare's name in the journal's folder; it gets a segment's name when it becomes one.
@@ -63,7 +63,7 @@ fn wipe(file: &dyn DiskFile) -> io::Result<()> {
     let zeros = [0; BLOCK];
     let mut offset = 0;
     for block in bytes.chunks(BLOCK) {
-        if block.iter().any(|octet| *octet != 0) {
+        if !is_zeros(block) {
             file.write_at(zeros.get(..block.len()).unwrap_or_default(), offset)?;
         }
         offset = offset.saturating_add(block.len() as u64);

@@ -61,8 +61,17 @@ fn acknowledged(store: &LocalStore, numbers: &[u8]) {
     assert!(entries.len() >= numbers.len());
 }
 
+mod account;
+mod copies;
 mod damage;
+mod dice;
+mod every;
 mod failure;
 mod faulty;
+mod harm;
+mod injected;
+mod losses;
+mod lossy;
 mod model;
 mod order;
+mod witness;
