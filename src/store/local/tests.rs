@@ -23,7 +23,18 @@ fn options() -> Options {
 }
 
 fn make(folder: &Path, disk: Arc<dyn Disk>) -> Result<LocalStore, OpenError> {
-    LocalStore::create(&folder.join("store"), 7, disk, Arc::new(SystemEntropy), options()).map(indexed)
+    LocalStore::create(&folder.join("store"), 7, disk, Arc::new(SystemEntropy), options()).map(settled)
+}
+
+/// Waits for the second stage of a start, or until a disk that goes on failing has kept it from that.
+fn settled(store: LocalStore) -> LocalStore {
+    let mut patience = 0..50;
+    while matches!(
+        store.wait_for_index(Duration::from_millis(10)),
+        IndexState::Checking { .. } | IndexState::Learning { .. }
+    ) || (store.complete().is_err() && patience.next().is_some())
+    {}
+    store
 }
 
 /// Waits for the second stage of a start.
@@ -33,15 +44,15 @@ fn indexed(store: LocalStore) -> LocalStore {
 }
 
 fn open(folder: &Path, disk: Arc<dyn Disk>) -> Result<LocalStore, OpenError> {
-    LocalStore::open(&folder.join("store"), disk, Arc::new(SystemEntropy), options()).map(indexed)
+    LocalStore::open(&folder.join("store"), disk, Arc::new(SystemEntropy), options()).map(settled)
 }
 
 pub(in crate::store) fn made(folder: &TempDir) -> LocalStore {
-    make(folder.path(), Arc::new(SystemDisk)).unwrap()
+    indexed(make(folder.path(), Arc::new(SystemDisk)).unwrap())
 }
 
 fn opened(folder: &TempDir) -> LocalStore {
-    open(folder.path(), Arc::new(SystemDisk)).unwrap()
+    indexed(open(folder.path(), Arc::new(SystemDisk)).unwrap())
 }
 
 /// Commits a resident key and another, both of this number.

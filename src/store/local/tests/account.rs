@@ -36,7 +36,7 @@ pub(super) fn batch(number: u64) -> Batch {
     let value = number.to_be_bytes();
     let mut entry = value.to_vec();
     let (writes, urgency) = match number % 3 {
-        0 => (vec![put(&[0x01, octet(7)], &value), put(&[0x80, octet(5)], &value)], Urgency::Revoking),
+        0 => (vec![put(&[0x01, octet(7)], &value), put(&[0x80, octet(5)], &value)], Urgency::Urgent),
         1 => {
             entry = value.repeat(LARGE / 8);
             (vec![put(&[0x90, octet(4)], &value.repeat(100)), delete(&[0x01, octet(6)])], Urgency::Ordinary)

@@ -15,7 +15,7 @@ use super::account::{Account, quick_folder};
 use super::dice::{Dice, setting};
 use super::lossy::LossyDisk;
 use super::model::copy;
-use super::options;
+use super::{options, settled};
 use crate::world::SystemEntropy;
 
 /// How many cuts one store goes through before another takes its place.
@@ -78,11 +78,13 @@ impl Life {
     fn open(&self) -> Result<LocalStore, OpenError> {
         let folder = self.home.path().join("store");
         LocalStore::open(&folder, Arc::new(self.disk.clone()), Arc::new(SystemEntropy), self.options.clone())
+            .map(settled)
     }
 
     fn make(&self) -> Result<LocalStore, OpenError> {
         let folder = self.home.path().join("store");
         LocalStore::create(&folder, 7, Arc::new(self.disk.clone()), Arc::new(SystemEntropy), self.options.clone())
+            .map(settled)
     }
 
     /// Opens the store, or makes it where nothing can have been acknowledged.
