@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::serving::Served;
-use super::{AppError, Doing, recover, upkeep};
+use super::{AppError, Doing, recover, rolled_back, upkeep};
 use crate::access::{Actor, Part};
 use crate::api::public::Public;
 use crate::api::server::{Health, Management};
@@ -68,6 +68,7 @@ pub struct Ground {
 impl Ground {
     /// Makes an empty store in an era that begins now; the folders above it are made.
     fn create(places: &Places, world: &World) -> Result<Self, AppError> {
+        rolled_back::must_not_be_between(places)?;
         let parent = places.store.parent().unwrap_or_else(|| Path::new("/"));
         std::fs::create_dir_all(parent).doing(format_args!("making {}", parent.display()))?;
         let era = u32::try_from(world.clock.now().unix_seconds()).doing("reading the clock")?;
@@ -93,12 +94,14 @@ impl Ground {
 
     /// Opens the store.
     pub fn open(places: &Places, world: &World) -> Result<Self, AppError> {
+        rolled_back::must_not_be_between(places)?;
         let store =
             LocalStore::open(&places.store, Arc::new(SystemDisk), Arc::clone(&world.entropy), Options::default());
         Self::over(places, world, store.doing("opening the store")?)
     }
 
     fn over(places: &Places, world: &World, store: LocalStore) -> Result<Self, AppError> {
+        rolled_back::must_not_be(store.end(), &places.crl)?;
         let passphrase = places.passphrase.read().doing("reading the passphrase of the CA keys")?;
         let vault = Vault::open(&places.ca, passphrase).doing("opening the folder of the CA keys")?;
         let store: Arc<dyn Store> = Arc::new(store);

@@ -166,10 +166,20 @@ impl Lists {
                 }
             }
         });
-        match stale {
-            None => Ok(entries),
-            Some(error) => Err(Rejected::new(Code::Unavailable, error.to_string())),
+        if let Some(error) = stale {
+            return Err(Rejected::new(Code::Unavailable, error.to_string()));
         }
+        let mut entries = entries;
+        for (serial, listed) in self.roll.all_listed(issuer) {
+            let is_due = listed.until.after(KEPT) >= now && self.roll.member(issuer, serial).is_none();
+            entries.extend(is_due.then_some(Entry {
+                serial,
+                revoked_at: listed.cut.at,
+                reason: Some(listed.cut.reason),
+            }));
+        }
+        entries.sort_unstable_by_key(|entry| entry.serial);
+        Ok(entries)
     }
 
     /// Written under another name, synced, renamed: whoever reads the folder never sees half a list.

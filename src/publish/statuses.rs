@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::feed::tail::Tail;
-use super::roll::{Member, Roll};
+use super::roll::{Listed, Member, Roll};
 use crate::command::Rejected;
 use crate::follow::{Follower, catch_up};
 use crate::ident::Fingerprint;
 use crate::journal::{Entry, Event, Issued};
-use crate::ledger::rows::{CertificateRow, CutOffRow, LockRow, RevokedRow};
+use crate::ledger::rows::{CertificateRow, CutOffRow, ListedSerialRow, LockRow, RevokedRow};
 use crate::standing::{Cut, Revision};
 use crate::status::{Change, Credential, Lock, LockKey, Statuses};
 use crate::store::txn::Txn;
@@ -37,21 +37,25 @@ impl StatusFollower {
         load_certificates(&txn, &statuses, &roll)?;
         let mut changes = Vec::new();
         for row in txn.scan_all::<CutOffRow>(&[])? {
-            let revision = row.created.unwrap_or_default();
-            let CutOffRow { key, at, reason, .. } = row.value;
+            let CutOffRow { key, at, reason, cut, .. } = row.value;
+            let revision = cut.or(row.created).unwrap_or_default();
             changes.push(Change::CutOff(key, Cut { revision, at, reason }));
         }
         for row in txn.scan_all::<RevokedRow>(&[])? {
-            let revision = row.created.unwrap_or_default();
-            let RevokedRow { fingerprint, at, reason, .. } = row.value;
+            let RevokedRow { fingerprint, at, reason, cut, .. } = row.value;
+            let revision = cut.or(row.created).unwrap_or_default();
             changes.push(Change::Revoked(fingerprint.short(), Cut { revision, at, reason }));
         }
         for row in txn.scan_all::<LockRow>(&[])? {
             let revision = row.created.unwrap_or_default();
-            let LockRow { id, cluster, at } = row.value;
+            let LockRow { id, cluster, at, .. } = row.value;
             changes.push(Change::Locked(Lock { key: LockKey { id, cluster }, at, revision }));
         }
         statuses.apply(changes);
+        for row in txn.scan_all::<ListedSerialRow>(&[])? {
+            let ListedSerialRow { issuer, serial, cut, until } = row.value;
+            roll.add_listed(&issuer, serial, Listed { cut, until });
+        }
         let began = Revision { number: cursor.number.saturating_sub(REMEMBERED), ..cursor };
         tail.begin(began);
         // The last entries once more: a proxy that was away for the restart is told the changes alone.
@@ -79,9 +83,17 @@ impl StatusFollower {
             Event::CertificateRevoked { fingerprint, reason, .. } => {
                 Some(Change::Revoked(fingerprint.short(), Cut { revision, at: entry.at, reason: *reason }))
             }
-            Event::Locked { id, cluster } => {
+            Event::Locked { id, cluster } | Event::LockedByRestore { id, cluster, .. } => {
                 let key = LockKey { id: id.clone(), cluster: cluster.clone() };
                 Some(Change::Locked(Lock { key, at: entry.at, revision }))
+            }
+            Event::CutOffTakenOver { key, cut, .. } => Some(Change::CutOff(key.clone(), cut.clone())),
+            Event::RevocationTakenOver { fingerprint, cut, .. } => {
+                Some(Change::Revoked(fingerprint.short(), cut.clone()))
+            }
+            Event::SerialTakenOver { issuer, serial, cut, until } => {
+                self.roll.add_listed(issuer, *serial, Listed { cut: cut.clone(), until: *until });
+                None
             }
             Event::Unlocked { id, cluster } => {
                 Some(Change::Unlocked(LockKey { id: id.clone(), cluster: cluster.clone() }))
@@ -104,7 +116,8 @@ impl StatusFollower {
             | Event::ProxyRemoved { .. }
             | Event::ProxyFollows { .. }
             | Event::ProxyGone { .. }
-            | Event::ProxyReported { .. } => None,
+            | Event::ProxyReported { .. }
+            | Event::Restored { .. } => None,
         }
     }
 }

@@ -25,6 +25,12 @@ pub enum Table {
     Deleted = 0x05,
     /// Processes of proxies that may still serve on what they know: a revocation waits for each.
     ProxyInstance = 0x06,
+    /// The restores that this store has behind it.
+    Restore = 0x10,
+    /// Revoked certificates without a record, which a list named.
+    ListedSerial = 0x11,
+    /// Locks that were taken over after a restore.
+    LockTakenOver = 0x12,
     /// Users and agencies.
     Identity = 0x40,
     /// Who is in which group.
@@ -113,6 +119,12 @@ text_part!(IdentityId, AnyId, GroupName, ClusterName, IssuerName, ProxyName, Str
 impl KeyPart for Serial {
     fn bytes(&self) -> Cow<'_, [u8]> {
         Cow::Borrowed(self.octets())
+    }
+}
+
+impl KeyPart for Revision {
+    fn bytes(&self) -> Cow<'_, [u8]> {
+        Cow::Owned(self.octets().to_vec())
     }
 }
 

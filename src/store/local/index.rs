@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::frame::Position;
 use super::octets::{Octets, digest, length};
+use super::rebuild::IndexState;
 use super::state::Change;
 use crate::standing::Revision;
 use crate::store::{KeyRange, RESIDENT_END, StoreError, Versioned};
@@ -66,6 +67,17 @@ impl Index {
             let summary = Summary { position: Position::START, hash: 0, count: 0 };
             Ok(Self { folder: folder.to_owned(), tree: open_patiently(folder)?, summary: Mutex::new(summary) })
         })
+    }
+
+    /// The index as it lies there, if it is whole.
+    pub(super) fn whole(folder: &Path) -> Option<Self> {
+        folder.is_dir().then(|| guarded(|| Self::open_whole(folder)).ok()).flatten()
+    }
+
+    /// What it says of itself.
+    pub(super) fn state(&self) -> IndexState {
+        let Summary { position, hash, count } = *self.summary();
+        IndexState { revision: position.revision, hash, records: count }
     }
 
     /// The folder that it lies in.

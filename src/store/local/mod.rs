@@ -7,7 +7,7 @@
 //!
 //! Left out on purpose: trying again after a failed sync, repairing what lies before the mark, network file systems.
 //!
-//! Read [`LocalStore`] first, then `writer` (a commit's way), `recover` (a start), `frame` and `segment` (the bytes).
+//! Read [`LocalStore`] first, then `writer` (a commit's way), `recover` (a start), `frame` and `segment` (the bytes). `copy` makes backups and begins eras on them, `witness` reads what is not open.
 //!
 //! # The folder
 //!
@@ -61,6 +61,7 @@
 
 mod backlog;
 mod checkpoint;
+pub mod copy;
 mod error;
 mod frame;
 mod index;
@@ -68,12 +69,15 @@ mod log;
 mod mark;
 mod octets;
 mod queue;
+mod reading;
+pub mod rebuild;
 mod recover;
 mod segment;
 mod spare;
 mod state;
 #[cfg(test)]
 pub(super) mod tests;
+pub mod witness;
 mod writer;
 
 use std::path::{Path, PathBuf};
