@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Instant;
 
 use serde_json::Value;
-use support::remote::ask;
+use support::remote::{Cluster, How, RemoteProxy, ask};
 use support::run::{Live, Said, run};
 use support::{Demo, Kubeconfig, PATIENCE, PORTCULLIS};
 
@@ -262,6 +262,133 @@ fn without_a_witness_nothing_is_restored_unless_that_is_said() {
     assert_eq!(ask(proxy_port(&authority), &alice, 20).0, 200, "that was accepted");
 }
 
+/// An authority, a cluster whose proxy runs on its own, and people there.
+struct Site {
+    authority: Demo,
+    upstream: Demo,
+    cluster: Cluster,
+}
+
+impl Site {
+    fn new() -> Self {
+        let (authority, upstream) = (Demo::start(), Demo::start());
+        let cluster = Cluster::add(&authority, "east");
+        Self { authority, upstream, cluster }
+    }
+
+    fn proxy(&self) -> RemoteProxy {
+        let proxy = self.cluster.proxy(&self.authority, &self.upstream, &How { bound: "60s", ..How::default() });
+        proxy.until_current();
+        proxy
+    }
+}
+
+/// Waits until the authority says of somebody that they are locked since the restore.
+fn until_locked(authority: &Demo, id: &str) {
+    let start = Instant::now();
+    while !locked(authority, id) {
+        assert!(start.elapsed() < PATIENCE, "{id} is not locked");
+    }
+}
+
+#[test]
+fn a_proxy_that_followed_hands_in_what_nobody_else_knows() {
+    let mut site = Site::new();
+    let people = People::of(&site.authority, "east");
+    let proxy = site.proxy();
+    let port = site.cluster.port;
+    let from = backup(&site.authority, "backup");
+    let ivan = people.keep_out(&site.authority, "east");
+    let on_record = people.revoked();
+    let all: Vec<&Kubeconfig> = on_record.into_iter().chain([&ivan, &people.dave]).collect();
+    for who in &all {
+        assert_eq!(proxy.ask(port, who).0, 401, "{}", who.path.display());
+    }
+    site.authority.stop();
+    for name in ["store", "crl"] {
+        fs::remove_dir_all(site.authority.dir().join(name)).expect("a folder");
+    }
+    // Meanwhile it serves on what it knows; nobody is let in again.
+    assert_eq!(proxy.ask(port, &people.hilde).0, 200);
+    restore(&site.authority, &from, &["--yes"]).ended(1).saying(&["--accept-rollback"]);
+    restore(&site.authority, &from, &["--yes", "--accept-rollback"]).ok();
+    site.authority.start_again();
+    for id in ["alice", "bob", "carol", "dave", "erin", "frank", "gert"] {
+        let start = Instant::now();
+        if id == "bob" {
+            // A member is covered by the lock of the agency.
+            while site.authority.json(["agency", "show", "acme"])["locked_by_restore"] != Value::Bool(true) {
+                assert!(start.elapsed() < PATIENCE, "acme is not locked");
+            }
+        } else {
+            until_locked(&site.authority, id);
+        }
+    }
+    proxy.until_current();
+    for who in &all {
+        assert_eq!(proxy.ask(port, who).0, 401, "{}", who.path.display());
+    }
+    assert_eq!(proxy.ask(port, &people.hilde).0, 200);
+    until_listed(&site.authority, "east-1", &on_record);
+    for who in on_record {
+        assert!(ocsp(&site.authority, "east-1", who).contains("revoked"), "{}", who.path.display());
+        assert_eq!(state(&site.authority, who), "revoked");
+    }
+    site.authority.admin(["user", "unlock", "alice"]).ok();
+    let again = issue(&site.authority, "alice", "east", "again.yaml");
+    assert_eq!((proxy.ask(port, &again).0, proxy.ask(port, &people.alice).0), (200, 401));
+    // Whoever was only locked is let in again by whoever unlocks them.
+    assert_eq!(proxy.ask(port, &people.dave).0, 401);
+    site.authority.admin(["user", "unlock", "dave"]).ok();
+    let start = Instant::now();
+    while proxy.ask(port, &people.dave).0 != 200 {
+        assert!(start.elapsed() < PATIENCE, "dave was unlocked");
+    }
+}
+
+#[test]
+fn two_restores_of_one_backup_are_told_apart_by_a_proxy() {
+    let mut site = Site::new();
+    site.authority.admin(["user", "add", "alice"]).ok();
+    let alice = issue(&site.authority, "alice", "east", "alice.yaml");
+    let mut proxy = site.proxy();
+    let port = site.cluster.port;
+    let from = backup(&site.authority, "backup");
+    site.authority.stop();
+    proxy.stop();
+    let place = site.authority.dir().join("store");
+    fs::remove_dir_all(&place).expect("the store");
+    fs::remove_dir_all(site.authority.dir().join("crl")).expect("the lists");
+    // Two at the same second: the era is the same, and its name is not.
+    let clone = site.authority.file("clone");
+    let era = |said: &Said| said.json()["era"].as_u64().expect("an era");
+    let mut tries = 0;
+    loop {
+        let one = era(&restore(&site.authority, &from, &["--yes", "--accept-rollback"]).ok());
+        fs::rename(&place, &clone).expect("a rename");
+        let other = era(&restore(&site.authority, &from, &["--yes", "--accept-rollback"]).ok());
+        if one == other {
+            break;
+        }
+        tries += 1;
+        assert!(tries < 20, "no two restores fell into one second");
+        for store in [&place, &clone] {
+            fs::remove_dir_all(store).expect("a store");
+        }
+    }
+    site.authority.start_again();
+    proxy.start_again();
+    proxy.until_current();
+    assert_eq!(proxy.ask(port, &alice).0, 200);
+    site.authority.stop();
+    fs::rename(&place, site.authority.file("first")).expect("a rename");
+    fs::rename(&clone, &place).expect("a rename");
+    // As long as the lists of the first are there, the second does not even start if it is behind them.
+    fs::remove_dir_all(site.authority.dir().join("crl")).expect("the lists");
+    site.authority.start_again();
+    proxy.until_ready(|_, words| words.contains("ALARM") && words.contains("clone"));
+}
+
 /// `quickstart` in the folder of one that is not running, until it ends.
 fn start_in_vain(authority: &Demo) -> Said {
     let mut command = authority.program(PORTCULLIS);
@@ -394,6 +521,13 @@ fn a_restore_that_is_killed_leaves_the_old_store_or_the_new_one() {
         }
     }
     eprintln!("{between} of 20 kills fell between the two renames");
+    // What a kill between the two renames leaves, whether or not one fell there.
+    let staging = authority.dir().join("store.restoring");
+    let _ = fs::remove_dir_all(&staging);
+    fs::rename(authority.dir().join("store"), &staging).expect("a rename");
+    fs::write(staging.join("restored"), "").expect("a file");
+    start_in_vain(&authority).ended(1).saying(&["interrupted", "run `portcullis store restore` again"]);
+    restore(&authority, &from, &["--yes"]).ok().saying(&["interrupted"]);
     authority.start_again();
     assert_eq!(ask(proxy_port(&authority), &alice, 20).0, 401);
 }

@@ -105,6 +105,26 @@ pub struct BeginEra {
     pub backup: Revision,
 }
 
+/// The oldest place that the journal was ever put back to, for a proxy.
+#[derive(Clone, Debug)]
+pub struct RestoredTo(pub ClusterName);
+
+impl Query for RestoredTo {
+    type Answer = Option<Revision>;
+
+    fn permission(&self) -> Permission {
+        Permission::ProxyFollow
+    }
+
+    fn scope(&self, _: &mut Txn<'_>) -> Result<Scope, Rejected> {
+        Ok(Scope::Cluster(self.0.clone()))
+    }
+
+    fn answer(&self, _: &Permit, txn: &mut Txn<'_>, _: &Moment<'_>) -> Result<Self::Answer, Rejected> {
+        Ok(Restores::read(txn)?.oldest())
+    }
+}
+
 /// A change was made.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Made;

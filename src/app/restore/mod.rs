@@ -413,3 +413,6 @@ fn put_back_keys(backup: &Backup, places: &Places, missing: &[String]) -> Result
     }
     SystemDisk.sync_dir(&places.ca).doing("putting the keys back")
 }
+
+#[cfg(test)]
+mod tests;
