@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::authority::Places;
 use super::backup::Backup;
 use super::{AppError, Doing};
-use crate::disk::SystemDisk;
+use crate::disk::{Disk, SystemDisk};
 use crate::standing::Revision;
 use crate::store::entry;
-use crate::store::local::copy::lock;
+use crate::store::local::copy::{Done, lock};
 use crate::store::local::witness::{self, Seen, SegmentRead};
 use crate::store::local::{OpenError, Options, rebuild};
 use crate::world::World;
@@ -148,9 +148,13 @@ pub struct Rebuilt {
 }
 
 /// Makes the index anew from the journal; the store must not be running. Blocking.
-pub fn rebuild_index(places: &Places, world: &World) -> Result<Rebuilt, AppError> {
-    let entropy = Arc::clone(&world.entropy);
-    let rebuilt = rebuild::rebuild(&places.store, Arc::new(SystemDisk), entropy, Options::default());
+pub fn rebuild_index(
+    places: &Places,
+    world: &World,
+    progress: impl Fn(Done) + Send + Sync + 'static,
+) -> Result<Rebuilt, AppError> {
+    let (entropy, disk): (_, Arc<dyn Disk>) = (Arc::clone(&world.entropy), Arc::new(SystemDisk));
+    let rebuilt = rebuild::rebuild(&places.store, &disk, entropy, Options::default(), progress);
     let (before, after) = rebuilt.doing("making the index anew")?;
     let hash = |hash: u128| format!("{hash:032x}");
     Ok(Rebuilt {

@@ -1,6 +1,7 @@
 //! The store on the authority's host: backing it up, looking whether it is whole, putting it back.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::args;
@@ -56,7 +57,11 @@ fn look(context: &Context, args: &args::Verify) -> Result<Exit, Failure> {
 
 fn rebuild(context: &Context, place: &args::Where) -> Result<Exit, Failure> {
     let places = settings::places(place)?;
-    let rebuilt = verify::rebuild_index(&places, &World::system()).map_err(Failure::failed)?;
+    let progress = Arc::new(Mutex::new(Progress::new("reading the journal")));
+    let theirs = Arc::clone(&progress);
+    let tell = move |done| theirs.lock().unwrap_or_else(PoisonError::into_inner).tell(done);
+    let rebuilt = verify::rebuild_index(&places, &World::system(), tell).map_err(Failure::failed)?;
+    progress.lock().unwrap_or_else(PoisonError::into_inner).end();
     output::print(context.format(), &rebuilt)?;
     output::words(if rebuilt.is_same {
         "the index is made anew, and is what it was"

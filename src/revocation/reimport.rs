@@ -186,7 +186,9 @@ impl Query for Planning<'_> {
         let mut new = New::default();
         let restores = Restores::read(txn)?;
         for told in self.told {
-            new.take(txn, &restores, told)?;
+            if self.may_tell(txn, told)? {
+                new.take(txn, &restores, told)?;
+            }
         }
         if !new.cuts.is_empty() || !new.revoked.is_empty() {
             // The journal that was replaced saw nothing obtained after what it tells of; others may be late.
@@ -194,6 +196,16 @@ impl Query for Planning<'_> {
             new.go_through_certificates(txn, moment, is_late)?;
         }
         Ok(new.into_plan())
+    }
+}
+
+impl Planning<'_> {
+    /// A proxy tells of any identity and group, but of its own cluster's authorities only: ending one cannot be undone,
+    /// and the infrastructure's would end every proxy and every admin.
+    fn may_tell(&self, txn: &Txn<'_>, told: &Told) -> Result<bool, Rejected> {
+        let (Some(cluster), Told::CutOff(CutKey::Issuer(issuer), ..)) = (self.cluster, told) else { return Ok(true) };
+        let row = txn.peek::<AuthorityRow>(issuer)?;
+        Ok(row.is_some_and(|row| row.value.cluster.as_ref() == Some(cluster)))
     }
 }
 
@@ -447,3 +459,6 @@ const STEPS: usize = 20;
 
 /// Certificates read at once: some 5 MiB.
 const PAGE: usize = 5000;
+
+#[cfg(test)]
+mod tests;
