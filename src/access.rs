@@ -70,6 +70,8 @@ pub enum Part {
     Upkeep,
     /// Publication of CRLs and of what a revocation has hit.
     Publisher,
+    /// `store restore`: taking over what happened after the backup.
+    Restore,
 }
 
 impl fmt::Display for Actor {
@@ -80,6 +82,7 @@ impl fmt::Display for Actor {
             Self::System(Part::Initialisation) => f.write_str("system/initialisation"),
             Self::System(Part::Upkeep) => f.write_str("system/upkeep"),
             Self::System(Part::Publisher) => f.write_str("system/publisher"),
+            Self::System(Part::Restore) => f.write_str("system/restore"),
             Self::Proxy(follower) => write!(f, "proxy/{}", follower.name),
             Self::Joiner { token } => {
                 let [a, b, c, d, ..] = token;
@@ -323,7 +326,7 @@ const fn system(part: Part, permission: Permission) -> bool {
                 | Permission::ClusterRead
                 | Permission::CertificateIssueManagement
         ),
-        Part::Upkeep => matches!(permission, Permission::AuthorityUpkeep),
+        Part::Upkeep | Part::Restore => matches!(permission, Permission::AuthorityUpkeep),
         Part::Publisher => matches!(permission, Permission::AuthorityUpkeep | Permission::CertificateRead),
     }
 }

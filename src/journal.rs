@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::{Actor, Permission, Role};
 use crate::ident::{AnyId, ClusterName, Fingerprint, GroupName, IdentityId, IssuerName, ProxyName, Serial};
-use crate::standing::CutKey;
+use crate::standing::{Cut, CutKey, Revision};
 use crate::status::frames::Incident;
 use crate::world::Timestamp;
 use crate::x509::reason::Reason;
@@ -196,6 +196,65 @@ pub enum Event {
         /// What happened.
         incident: Incident,
     },
+    /// The store was put back from a backup; this entry's era began with it.
+    Restored {
+        /// The last revision that was in the backup.
+        backup: Revision,
+    },
+    /// A cut-off that was committed after the backup that the store was put back from: it counts from where it was
+    /// committed then.
+    CutOffTakenOver {
+        /// The key.
+        key: CutKey,
+        /// When it was committed, with the date and reason it had then.
+        cut: Cut,
+        /// Why, in the words of the product.
+        cause: Cause,
+        /// Who knew of it.
+        witness: Witness,
+    },
+    /// An individual revocation of that kind.
+    RevocationTakenOver {
+        /// Its serial number.
+        serial: Serial,
+        /// Its SHA-256.
+        fingerprint: Fingerprint,
+        /// When it was committed, with the date and reason it had then.
+        cut: Cut,
+        /// Who knew of it.
+        witness: Witness,
+    },
+    /// A revoked certificate that is not on the record, because it was issued after the backup: only what a list said.
+    SerialTakenOver {
+        /// Who signed it.
+        issuer: IssuerName,
+        /// Its serial number.
+        serial: Serial,
+        /// When it was committed, with the date and reason it had then.
+        cut: Cut,
+        /// Until when it stays on every list.
+        until: Timestamp,
+    },
+    /// An identity is locked until an admin has looked: something about it happened after the backup.
+    LockedByRestore {
+        /// Its ID, known or not.
+        id: AnyId,
+        /// On this cluster only.
+        cluster: Option<ClusterName>,
+        /// Who knew of it.
+        witness: Witness,
+    },
+}
+
+/// Who knew of a fact that a backup did not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Witness {
+    /// The journal of the store that was replaced.
+    Journal,
+    /// A list of revoked certificates.
+    List,
+    /// A proxy that followed before.
+    Proxy(ProxyName),
 }
 
 /// What an identity is.
@@ -227,6 +286,8 @@ pub enum Cause {
     Deleted,
     /// The identity left the group or agency, or joined one.
     Moved,
+    /// It came back after a restore, from a witness that does not know why it was written.
+    TakenOver,
 }
 
 /// What is told of a certificate that was put on the record.

@@ -37,6 +37,18 @@ impl Revision {
         octets
     }
 
+    /// The revision that a CRL number of ours stands for, given big endian without leading zeros; `None` for the number
+    /// of somebody else's list, which is not made of 12 octets.
+    pub fn from_crl_number(number: &[u8]) -> Option<Self> {
+        let mut octets = [0; 12];
+        let start = octets.len().checked_sub(number.len())?;
+        octets.get_mut(start..)?.copy_from_slice(number);
+        let (era, number) = octets.split_first_chunk::<4>()?;
+        let number = u64::from_be_bytes(*number.first_chunk::<8>()?);
+        let era = u32::from_be_bytes(*era);
+        (era > 0).then_some(Self { era, number })
+    }
+
     /// The revision of the commit that follows this one in the same era.
     #[must_use]
     pub const fn next(self) -> Self {
@@ -208,5 +220,16 @@ mod tests {
         assert!(Revision { era: 8, number: 1 } > Revision { era: 7, number: 900 });
         assert_eq!("7-900".parse(), Ok(revision(900)));
         assert!("7".parse::<Revision>().is_err());
+    }
+
+    #[test]
+    fn a_crl_number_says_the_revision_it_was_made_of() {
+        for found in [Revision { era: 1_795_000_000, number: 42 }, Revision { era: 1, number: u64::MAX }] {
+            let octets = found.octets();
+            let significant = octets.iter().position(|octet| *octet != 0).unwrap();
+            assert_eq!(Revision::from_crl_number(&octets[significant..]), Some(found));
+        }
+        assert_eq!(Revision::from_crl_number(&[0x10, 0]), None, "a list of another CA");
+        assert_eq!(Revision::from_crl_number(&[1; 13]), None);
     }
 }

@@ -291,6 +291,9 @@ pub struct Identity {
     /// The clusters it is locked on; `*` is all of them.
     #[serde(default)]
     pub locked: Vec<String>,
+    /// Whether one of these locks was set by a restore, for an admin to look.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub locked_by_restore: bool,
     /// The users in this agency; only when one agency is shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<String>,

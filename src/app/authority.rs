@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::serving::Served;
-use super::{AppError, Doing, recover, upkeep};
+use super::{AppError, Doing, recover, rolled_back, upkeep};
 use crate::access::{Actor, Part};
 use crate::api::public::Public;
 use crate::api::server::{Health, Management};
@@ -35,7 +34,7 @@ use crate::publish::statuses::StatusFollower;
 use crate::secret::Secret;
 use crate::status::Statuses;
 use crate::store::Store;
-use crate::store::local::{IndexState, LocalStore, OpenError, Options};
+use crate::store::local::{LocalStore, OpenError, Options};
 use crate::world::{SystemTicks, World};
 
 /// Where the authority keeps what.
@@ -71,17 +70,12 @@ pub struct Ground {
 impl Ground {
     /// Waits until all of the record can be read, and says how far it is. Blocking.
     pub fn wait_for_index(&self) -> Result<(), AppError> {
-        loop {
-            match self.store.wait_for_index(TOLD_EVERY) {
-                IndexState::Ready => return Ok(()),
-                IndexState::Waiting(why) => return Err(AppError::new("opening the index", why)),
-                state => tracing::info!("{state}"),
-            }
-        }
+        self.store.wait_to_be_complete(|state| tracing::info!("{state}")).doing("opening the index")
     }
 
     /// Makes an empty store in an era that begins now; the folders above it are made.
     fn create(places: &Places, world: &World) -> Result<Self, AppError> {
+        rolled_back::must_not_be_between(places)?;
         let parent = places.store.parent().unwrap_or_else(|| Path::new("/"));
         std::fs::create_dir_all(parent).doing(format_args!("making {}", parent.display()))?;
         let era = u32::try_from(world.clock.now().unix_seconds()).doing("reading the clock")?;
@@ -107,12 +101,14 @@ impl Ground {
 
     /// Opens the store.
     pub fn open(places: &Places, world: &World) -> Result<Self, AppError> {
+        rolled_back::must_not_be_between(places)?;
         let store =
             LocalStore::open(&places.store, Arc::new(SystemDisk), Arc::clone(&world.entropy), Options::default());
         Self::over(places, world, store.doing("opening the store")?)
     }
 
     fn over(places: &Places, world: &World, store: LocalStore) -> Result<Self, AppError> {
+        rolled_back::must_not_be(store.end(), &places.crl)?;
         let passphrase = places.passphrase.read().doing("reading the passphrase of the CA keys")?;
         let vault = Vault::open(&places.ca, passphrase).doing("opening the folder of the CA keys")?;
         let store = Arc::new(store);
@@ -280,6 +276,3 @@ pub struct Loaded {
     following: Following,
     kept: Arc<Kept>,
 }
-
-/// How often it is said how far the index is.
-const TOLD_EVERY: Duration = Duration::from_secs(2);

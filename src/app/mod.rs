@@ -5,13 +5,17 @@
 //! [`serving`] gives our own listeners their certificates and [`upkeep`] does what is due from time to time.
 
 pub mod authority;
+pub mod backup;
 pub mod first_start;
 pub mod proxy;
 pub mod quickstart;
 pub mod recover;
+pub mod restore;
+mod rolled_back;
 pub mod serve;
 mod serving;
 mod upkeep;
+pub mod verify;
 
 use std::fmt;
 

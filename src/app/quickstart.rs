@@ -79,6 +79,12 @@ pub fn recovery(dir: &Path) -> Result<(Places, SocketAddr), AppError> {
     Ok((Dir::names(dir).places, addresses.api))
 }
 
+/// Where the quickstart in `dir` keeps what, running or not.
+pub fn places(dir: &Path) -> Result<Places, AppError> {
+    let dir = dir.canonicalize().doing(format_args!("looking for {}", dir.display()))?;
+    Ok(Dir::names(&dir).places)
+}
+
 struct Running {
     ready: Ready,
     authority: Authority,

@@ -15,6 +15,7 @@ use crate::x509::reason::Reason;
 pub(super) use identities::{Agency, Cluster, Delete, EditAgency, EditUser, Group, Lock, User};
 pub(super) use kubernetes::{FrontProxyCa, Kubernetes, Rbac};
 pub(super) use proxies::{Deny, Proxy, ProxyToken, RemoveProxy};
+pub(super) use store::{Backup, Restore, Store, Verify, Where};
 
 /// Issues Kubernetes user certificates, and stops them the moment they are revoked.
 #[derive(Debug, Parser)]
@@ -80,6 +81,9 @@ pub(super) enum Command {
     /// What the API server behind a proxy has to be told.
     #[command(subcommand)]
     Kubernetes(Kubernetes),
+    /// The authority's store on its host: backing it up, checking it, putting it back.
+    #[command(subcommand)]
+    Store(Store),
     /// Print completions for a shell.
     Completions(Completions),
 }
@@ -353,5 +357,6 @@ const DEFAULT_CONFIG: &str = "/etc/portcullis/authority.toml";
 mod identities;
 mod proxies;
 mod kubernetes;
+mod store;
 #[cfg(test)]
 mod tests;

@@ -35,17 +35,22 @@ impl Asking {
 
     /// Lets a person type the word; anything else ends the command.
     pub(super) fn typed(self, question: &str) -> Result<(), Failure> {
+        self.typed_word(question, WORD)
+    }
+
+    /// The same with a word for what is done.
+    pub(super) fn typed_word(self, question: &str, word: &str) -> Result<(), Failure> {
         if self != Self::Person {
             return Ok(());
         }
         let mut line = String::new();
-        let prompt = format!("{question}\nType {WORD} to go on: ");
+        let prompt = format!("{question}\nType {word} to go on: ");
         let asked = io::stderr().lock().write_all(prompt.as_bytes());
         asked.and_then(|()| io::stdin().lock().read_line(&mut line)).map_err(Failure::failed)?;
-        if line.trim_end_matches(['\r', '\n']) == WORD {
+        if line.trim_end_matches(['\r', '\n']) == word {
             return Ok(());
         }
-        Err(Failure::failed(format!("nothing was changed, as the word typed was not {WORD}")))
+        Err(Failure::failed(format!("nothing was changed, as the word typed was not {word}")))
     }
 }
 

@@ -33,6 +33,7 @@ mod revoke;
 mod run;
 mod rows;
 mod settings;
+mod store;
 
 use args::{Cli, Command};
 use context::Context;
@@ -64,6 +65,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Init(args) => run::init(&settings::init(args)?),
         Command::Serve(args) => run::serve(&settings::authority(&args.config)?),
         Command::Recover(args::Recover::Admin(args)) => run::recover_admin(&settings::recover_admin(args)?),
+        Command::Store(command) => store::run(&context, command),
         Command::Completions(args) => completions::print(args.shell),
         Command::Proxy(command) if proxies::is_local(&command) => proxies::local(&context, command),
         command => block_on(remote(&context, command))?,
@@ -89,6 +91,7 @@ async fn remote(context: &Context, command: Command) -> Result<Exit, Failure> {
         | Command::Init(_)
         | Command::Serve(_)
         | Command::Recover(_)
+        | Command::Store(_)
         | Command::Completions(_) => Err(Failure::usage("this command does not speak to the authority")),
     }
 }

@@ -67,10 +67,16 @@ impl Shown for List<wire::Identity> {
     fn table(&self) -> Sheet {
         let rows = self.items.iter().map(|found| {
             let agency = found.agency.clone().unwrap_or_default();
-            vec![found.id.clone(), found.groups.join(", "), agency, found.roles.join(", "), found.locked.join(", ")]
+            let locked = found.locked.join(", ") + since(found);
+            vec![found.id.clone(), found.groups.join(", "), agency, found.roles.join(", "), locked]
         });
         Sheet::list(&["ID", "GROUPS", "AGENCY", "ROLES", "LOCKED"], "none", rows.collect())
     }
+}
+
+/// What is added to a lock that nobody has asked for.
+const fn since(identity: &wire::Identity) -> &'static str {
+    if identity.locked_by_restore { ", since the restore" } else { "" }
 }
 
 impl Shown for wire::Identity {
@@ -80,7 +86,7 @@ impl Shown for wire::Identity {
 
     fn table(&self) -> Sheet {
         let everywhere = self.locked.iter().any(|cluster| cluster == "*");
-        let locked = if everywhere { "on all clusters".to_owned() } else { self.locked.join(", ") };
+        let locked = if everywhere { "on all clusters".to_owned() } else { self.locked.join(", ") } + since(self);
         Sheet::pairs(vec![
             ("ID", self.id.clone()),
             ("Kind", self.kind.clone()),

@@ -67,6 +67,14 @@ pub(super) fn recover_admin(args: args::RecoverAdmin) -> Result<RecoverAdmin, Fa
     Ok(RecoverAdmin { places: Places::from(&authority), api_url: authority.api_url, admin, profile })
 }
 
+/// Where an authority, or a quickstart, keeps what.
+pub(super) fn places(place: &args::Where) -> Result<Places, Failure> {
+    match &place.dir {
+        Some(dir) => app::quickstart::places(dir).map_err(Failure::failed),
+        None => Ok(Places::from(&authority(&place.config)?)),
+    }
+}
+
 /// Reads the authority's configuration with the environment over it.
 pub(super) fn authority(path: &Path) -> Result<authority::Settings, Failure> {
     authority::read(path, &text(path)?, environment()).map_err(Failure::failed)

@@ -28,6 +28,8 @@ pub struct IdentityView {
     pub roles: Vec<Role>,
     /// Where it is locked; `None` is everywhere.
     pub locked: Vec<Option<ClusterName>>,
+    /// Whether one of these locks was set by a restore, for an admin to look.
+    pub locked_by_restore: bool,
     /// The users in this agency, only when one is shown.
     pub members: Vec<IdentityId>,
 }
@@ -153,6 +155,7 @@ fn view(txn: &mut Txn<'_>, row: IdentityRow) -> Result<IdentityView, Rejected> {
         groups: membership::groups_of(txn, &id)?,
         agency: membership::agency_of(txn, &id)?,
         roles: admins::grants_of(txn, &id)?.roles,
+        locked_by_restore: locks.iter().any(|lock| lock.value.by_restore),
         locked: locks.into_iter().map(|lock| lock.value.cluster).collect(),
         members: Vec::new(),
         id,

@@ -23,9 +23,9 @@ pub struct Why {
 /// Cuts the key off: always written, never skipped because nothing seems alive.
 pub fn cut_off(txn: &mut Txn<'_>, moment: &Moment<'_>, key: CutKey, cause: Cause, why: &Why) -> Result<(), Rejected> {
     let nonce = random::<16>(moment.entropy)?;
-    let row = CutOffRow { key: key.clone(), at: moment.now, reason: why.reason, cause };
+    let row = CutOffRow { key: key.clone(), at: moment.now, reason: why.reason, cause, cut: None };
     txn.put(&(key.clone(), nonce), &row)?;
-    txn.put(&key, &CutHeadRow)?;
+    txn.put(&key, &CutHeadRow::default())?;
     txn.record(Event::CutOff { key, reason: why.reason, cause, comment: why.comment.clone() });
     Ok(())
 }
@@ -35,8 +35,8 @@ pub fn cut_off(txn: &mut Txn<'_>, moment: &Moment<'_>, key: CutKey, cause: Cause
 /// Its absence is asserted, so that of two at once the later is decided again and does not write over the earlier.
 pub fn revoke(txn: &mut Txn<'_>, moment: &Moment<'_>, row: &CertificateRow, why: &Why) -> Result<(), Rejected> {
     if txn.get::<RevokedRow>(&row.fingerprint)?.is_none() {
-        let revoked =
-            RevokedRow { fingerprint: row.fingerprint, serial: row.serial, at: moment.now, reason: why.reason };
+        let (fingerprint, serial) = (row.fingerprint, row.serial);
+        let revoked = RevokedRow { fingerprint, serial, at: moment.now, reason: why.reason, cut: None };
         txn.put(&row.fingerprint, &revoked)?;
         txn.record(Event::CertificateRevoked {
             serial: row.serial,
@@ -54,7 +54,7 @@ pub fn revoke(txn: &mut Txn<'_>, moment: &Moment<'_>, row: &CertificateRow, why:
 pub fn lock(txn: &mut Txn<'_>, moment: &Moment<'_>, id: &AnyId, cluster: Option<&ClusterName>) -> Result<(), Rejected> {
     let key = (id.clone(), cluster.cloned());
     if txn.get::<LockRow>(&key)?.is_none() {
-        txn.put(&key, &LockRow { id: id.clone(), cluster: cluster.cloned(), at: moment.now })?;
+        txn.put(&key, &LockRow { id: id.clone(), cluster: cluster.cloned(), at: moment.now, by_restore: false })?;
         txn.record(Event::Locked { id: id.clone(), cluster: cluster.cloned() });
     }
     Ok(())
@@ -97,7 +97,9 @@ pub fn is_cut_since<R: Judged>(txn: &mut Txn<'_>, key: &CutKey, row: &Stored<R>)
         // The row is this transaction's own: nothing can be later, and a cut-off beside it does not kill it.
         (Some(_), None) => key.is_terminal(),
         (Some(head), Some(issued)) => {
-            key.is_terminal() || head.modified.is_none_or(|cut| crate::standing::is_cut(key, issued, cut))
+            // A cut-off that was taken over after a restore counts from where it was committed first.
+            let cut = head.value.cut.or(head.modified);
+            key.is_terminal() || cut.is_none_or(|cut| crate::standing::is_cut(key, issued, cut))
         }
     })
 }

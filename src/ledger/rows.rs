@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ident::{AnyId, ClusterName, Fingerprint, GroupName, IdentityId, IssuerName, Serial};
 use crate::journal::Cause;
-use crate::standing::{CutKey, Revision};
+use crate::standing::{Cut, CutKey, Revision};
 use crate::store::record::{Record, Stored, Table};
 use crate::world::Timestamp;
 use crate::x509::reason::Reason;
@@ -194,16 +194,19 @@ impl Record for PublicKeyRow {
     type Key = [u8; 32];
 }
 
-/// The newest cut-off of a cut key: the revision that last wrote the row.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CutHeadRow;
+/// The newest cut-off of a cut key: the revision that last wrote the row, unless it says another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CutHeadRow {
+    /// The newest C, where a later commit has written the row: a cut-off that was taken over keeps its own.
+    pub cut: Option<Revision>,
+}
 
 impl Record for CutHeadRow {
     const TABLE: Table = Table::CutHead;
     type Key = CutKey;
 }
 
-/// A cut-off; the revision that created the row is its C. Never written twice.
+/// A cut-off; the revision that created the row is its C, unless it was taken over. Never written twice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CutOffRow {
     /// What it cuts.
@@ -214,6 +217,8 @@ pub struct CutOffRow {
     pub reason: Reason,
     /// Why, in the words of the product.
     pub cause: Cause,
+    /// Its C where it was committed before a restore and taken over by a later commit.
+    pub cut: Option<Revision>,
 }
 
 impl Record for CutOffRow {
@@ -233,6 +238,8 @@ pub struct RevokedRow {
     pub at: Timestamp,
     /// Why, in the words of RFC 5280.
     pub reason: Reason,
+    /// Its revision where it was committed before a restore and taken over by a later commit.
+    pub cut: Option<Revision>,
 }
 
 impl Record for RevokedRow {
@@ -249,9 +256,56 @@ pub struct LockRow {
     pub cluster: Option<ClusterName>,
     /// Since when, for people.
     pub at: Timestamp,
+    /// Whether a restore set it, for an admin to look.
+    pub by_restore: bool,
 }
 
 impl Record for LockRow {
     const TABLE: Table = Table::Lock;
     type Key = (AnyId, Option<ClusterName>);
+}
+
+/// A restore: an era begun on what a backup held. The revision that created the row is the era's first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreRow {
+    /// The era that began.
+    pub era: u32,
+    /// The last revision that was in the backup; the era before ends here.
+    pub backup: Revision,
+    /// When, for people.
+    pub at: Timestamp,
+}
+
+impl Record for RestoreRow {
+    const TABLE: Table = Table::Restore;
+    /// The era's number, big endian.
+    type Key = [u8; 4];
+}
+
+/// A revoked certificate that is not on the record, because it was issued after the backup: a list named it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedSerialRow {
+    /// Who signed it.
+    pub issuer: IssuerName,
+    /// Its serial number.
+    pub serial: Serial,
+    /// When and why it was revoked.
+    pub cut: Cut,
+    /// Until when it stays on every list: its end, or the latest that it can have.
+    pub until: Timestamp,
+}
+
+impl Record for ListedSerialRow {
+    const TABLE: Table = Table::ListedSerial;
+    type Key = (IssuerName, Serial);
+}
+
+/// A lock that was taken over: whoever tells of it again tells nothing new, also once it was taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockTakenOverRow;
+
+impl Record for LockTakenOverRow {
+    const TABLE: Table = Table::LockTakenOver;
+    /// The ID with its cluster, as a cut key, and the revision that locked it.
+    type Key = (CutKey, Revision);
 }

@@ -35,6 +35,7 @@ use crate::world::{Clock, Entropy, Uptime, random};
 
 use super::authority::{Authority, Connection, NoAnswer, Refused};
 use super::connections::Register;
+use super::hand_in;
 use super::history::{Disbelief, check_changes, check_hello, check_snapshot};
 use super::incidents::Incidents;
 
@@ -250,6 +251,9 @@ impl Follower {
             _ => return Err(away("wanted a hello as the first frame")),
         };
         check_hello(self.cursor(), &hello)?;
+        for known in hand_in::pages(self.cursor(), &hello, &self.link.statuses) {
+            self.say(&up, &Up::Known(known)).await?;
+        }
         self.link.authority.offer(Some(&connection));
         tracing::info!(revision = %hello.revision, "following the authority");
         tally.is_following.set(1);

@@ -68,7 +68,7 @@ mod tests {
     }
 
     fn hello(timeline: [u8; 16], revision: Revision) -> AuthorityHello {
-        AuthorityHello { version: VERSION, timeline, revision }
+        AuthorityHello { version: VERSION, timeline, revision, restored: None }
     }
 
     #[test]

@@ -51,6 +51,7 @@ mod forward;
 mod tunnel;
 mod admit;
 pub mod authority;
+mod hand_in;
 mod history;
 pub mod follow;
 pub mod health;

@@ -172,7 +172,13 @@ impl Responders {
     fn status(&self, signer: &Signer, cert_id: &CertId, now: Timestamp) -> Result<CertStatus, Stale> {
         let member = cert_id.serial.and_then(|serial| self.roll.member(&signer.issuer, serial));
         let Some(member) = member else {
-            return self.statuses.revision().map(|_| CertStatus::Unknown);
+            self.statuses.revision()?;
+            // Issued and revoked after a backup that the store was put back from: a list said so.
+            let listed = cert_id.serial.and_then(|serial| self.roll.listed(&signer.issuer, serial));
+            return Ok(listed.map_or(CertStatus::Unknown, |listed| CertStatus::Revoked {
+                at: listed.cut.at,
+                reason: Some(listed.cut.reason),
+            }));
         };
         Ok(match self.statuses.status(&member.fingerprint, now)? {
             Status::Unknown => CertStatus::Unknown,

@@ -7,12 +7,14 @@ use std::sync::{PoisonError, RwLock};
 use tokio::sync::watch;
 
 use crate::ident::{Fingerprint, IssuerName, Serial};
+use crate::standing::Cut;
 use crate::world::Timestamp;
 
 /// Certificates by issuer and serial, in the order that a CRL lists them.
 #[derive(Debug)]
 pub struct Roll {
     issuers: RwLock<HashMap<IssuerName, BTreeMap<Serial, Member>>>,
+    listed: RwLock<HashMap<IssuerName, BTreeMap<Serial, Listed>>>,
     cuts: watch::Sender<u64>,
 }
 
@@ -25,9 +27,18 @@ pub struct Member {
     pub not_after: Timestamp,
 }
 
+/// A revoked certificate that is not on the record: a list named it before a restore.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// When and why it was revoked.
+    pub cut: Cut,
+    /// Until when it stays on every list.
+    pub until: Timestamp,
+}
+
 impl Default for Roll {
     fn default() -> Self {
-        Self { issuers: RwLock::default(), cuts: watch::Sender::new(0) }
+        Self { issuers: RwLock::default(), listed: RwLock::default(), cuts: watch::Sender::new(0) }
     }
 }
 
@@ -78,6 +89,25 @@ impl Roll {
         let issuers = self.issuers.read().unwrap_or_else(PoisonError::into_inner);
         let Some(members) = issuers.get(issuer) else { return Vec::new() };
         members.iter().filter_map(|(serial, member)| pick(*serial, member)).collect()
+    }
+
+    /// Adds a revoked certificate that is not on the record.
+    pub fn add_listed(&self, issuer: &IssuerName, serial: Serial, listed: Listed) {
+        let mut issuers = self.listed.write().unwrap_or_else(PoisonError::into_inner);
+        issuers.entry(issuer.clone()).or_default().insert(serial, listed);
+    }
+
+    /// The revoked certificate without a record that an issuer gave this serial.
+    pub fn listed(&self, issuer: &IssuerName, serial: Serial) -> Option<Listed> {
+        let issuers = self.listed.read().unwrap_or_else(PoisonError::into_inner);
+        issuers.get(issuer)?.get(&serial).cloned()
+    }
+
+    /// Every revoked certificate of an issuer that is not on the record.
+    pub fn all_listed(&self, issuer: &IssuerName) -> Vec<(Serial, Listed)> {
+        let issuers = self.listed.read().unwrap_or_else(PoisonError::into_inner);
+        let listed = issuers.get(issuer).into_iter().flatten();
+        listed.map(|(serial, listed)| (*serial, listed.clone())).collect()
     }
 
     /// Notes that something was cut off or revoked: answers and lists made before are out of date.

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use super::feed::tail::Tail;
 use super::kept::Kept;
-use super::roll::{Member, Roll};
+use super::roll::{Listed, Member, Roll};
 use crate::command::{Code, Rejected};
 use crate::follow::{Follower, catch_up};
 use crate::journal::{Entry, Event, Issued};
+use crate::ledger::rows::ListedSerialRow;
 use crate::standing::{Cut, Revision};
 use crate::status::{Change, Credential, Lock, LockKey, Statuses};
+use crate::store::txn::Txn;
 use crate::store::{Store, StoreError};
 
 /// Follows the journal into [`Statuses`] and [`Roll`].
@@ -51,6 +53,10 @@ impl StatusFollower {
             statuses.fill(found.snapshot);
             found.members.into_iter().for_each(|(issuer, members)| roll.add_all(issuer, members));
         }
+        for row in Txn::begin(store).scan_all::<ListedSerialRow>(&[])? {
+            let ListedSerialRow { issuer, serial, cut, until } = row.value;
+            roll.add_listed(&issuer, serial, Listed { cut, until });
+        }
         // The last entries once more: a proxy that was away for the restart is told the changes alone.
         let remembered = Revision { number: end.number.saturating_sub(REMEMBERED), ..end };
         let began = cursor.min(remembered);
@@ -80,9 +86,17 @@ impl StatusFollower {
             Event::CertificateRevoked { fingerprint, reason, .. } => {
                 Some(Change::Revoked(fingerprint.short(), Cut { revision, at: entry.at, reason: *reason }))
             }
-            Event::Locked { id, cluster } => {
+            Event::Locked { id, cluster } | Event::LockedByRestore { id, cluster, .. } => {
                 let key = LockKey { id: id.clone(), cluster: cluster.clone() };
                 Some(Change::Locked(Lock { key, at: entry.at, revision }))
+            }
+            Event::CutOffTakenOver { key, cut, .. } => Some(Change::CutOff(key.clone(), cut.clone())),
+            Event::RevocationTakenOver { fingerprint, cut, .. } => {
+                Some(Change::Revoked(fingerprint.short(), cut.clone()))
+            }
+            Event::SerialTakenOver { issuer, serial, cut, until } => {
+                self.roll.add_listed(issuer, *serial, Listed { cut: cut.clone(), until: *until });
+                None
             }
             Event::Unlocked { id, cluster } => {
                 Some(Change::Unlocked(LockKey { id: id.clone(), cluster: cluster.clone() }))
@@ -105,7 +119,8 @@ impl StatusFollower {
             | Event::ProxyRemoved { .. }
             | Event::ProxyFollows { .. }
             | Event::ProxyGone { .. }
-            | Event::ProxyReported { .. } => None,
+            | Event::ProxyReported { .. }
+            | Event::Restored { .. } => None,
         }
     }
 }

@@ -4,7 +4,8 @@
 //! certificate. It is always written, also when nothing seems alive, and for IDs that are deleted or were never seen.
 //! Locking can be undone. Telling the proxies is not done here: they follow the journal.
 //!
-//! `wish` has the wishes, `preview` what they would hit.
+//! `wish` has the wishes, `preview` what they would hit, `reimport` what is taken over after a restore.
 
 pub mod preview;
+pub mod reimport;
 pub mod wish;

@@ -50,6 +50,9 @@ pub struct AuthorityHello {
     pub timeline: [u8; 16],
     /// Its newest durable revision; its era is the authority's.
     pub revision: Revision,
+    /// The oldest place that it was ever put back to, if it was: whoever followed in an earlier era hands in what it
+    /// knows beyond it, before it is told anything else.
+    pub restored: Option<Revision>,
 }
 
 /// A page of a snapshot.
@@ -107,6 +110,17 @@ pub enum Up {
     Confirm(Confirm),
     /// What an auditor should know of.
     Report(Vec<Incident>),
+    /// What the proxy knows of the time that a restore has lost.
+    Known(Known),
+}
+
+/// Some of the facts that a restored authority may have lost; the last one says that there are no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// Cut-offs, revocations and locks.
+    pub facts: Vec<Change>,
+    /// Whether these are the last.
+    pub is_last: bool,
 }
 
 /// Who the proxy is and what binds it.

@@ -44,6 +44,12 @@ pub enum Table {
     Installation = 0x16,
     /// Proxies.
     Proxy = 0x17,
+    /// The restores that this store has behind it.
+    Restore = 0x18,
+    /// Revoked certificates without a record, which a list named.
+    ListedSerial = 0x19,
+    /// Locks that were taken over after a restore.
+    LockTakenOver = 0x1a,
     /// Users and agencies.
     Identity = 0x40,
     /// Who is in which group.
@@ -118,6 +124,12 @@ text_part!(IdentityId, AnyId, GroupName, ClusterName, IssuerName, ProxyName, Str
 impl KeyPart for Serial {
     fn bytes(&self) -> Cow<'_, [u8]> {
         Cow::Borrowed(self.octets())
+    }
+}
+
+impl KeyPart for Revision {
+    fn bytes(&self) -> Cow<'_, [u8]> {
+        Cow::Owned(self.octets().to_vec())
     }
 }
 

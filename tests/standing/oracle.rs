@@ -109,7 +109,12 @@ impl Oracle {
             Event::Unlocked { id, cluster } => {
                 assert!(self.locks.remove(&path(id.as_str(), cluster.as_ref().map(|c| c.as_str()))), "was not locked");
             }
-            Event::RoleGranted { .. }
+            Event::Restored { .. }
+            | Event::CutOffTakenOver { .. }
+            | Event::RevocationTakenOver { .. }
+            | Event::SerialTakenOver { .. }
+            | Event::LockedByRestore { .. }
+            | Event::RoleGranted { .. }
             | Event::RoleWithdrawn { .. }
             | Event::AuthorityCreated { .. }
             | Event::ClusterAdded { .. }

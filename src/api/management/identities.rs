@@ -116,6 +116,7 @@ fn body(view: &IdentityView) -> wire::Identity {
         groups: view.groups.iter().map(ToString::to_string).collect(),
         agency: view.agency.as_ref().map(ToString::to_string),
         roles: view.roles.iter().map(ToString::to_string).collect(),
+        locked_by_restore: view.locked_by_restore,
         locked: view.locked.iter().map(|on| on.as_ref().map_or("*".to_owned(), ToString::to_string)).collect(),
         members: view.members.iter().map(ToString::to_string).collect(),
         added: view.added.to_string(),

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use serde::Serialize;
 use tokio::time::timeout;
 
+use super::hand_in;
 use crate::access::{Actor, ProxyHolder};
 use crate::api::Api;
 use crate::api::management::revocations::blocking;
@@ -120,8 +121,13 @@ impl Session {
         let api = Arc::clone(&self.api);
         let (mut progress, mut recalled) = (api.statuses.subscribe(), api.feed.recalled());
         let timeline = api.engine.store().timeline().0;
-        let hello = AuthorityHello { version: VERSION, timeline, revision: api.engine.store().end() };
+        let restored = hand_in::restored_to(&api, &self.holder).await?;
+        let hello = AuthorityHello { version: VERSION, timeline, revision: api.engine.store().end(), restored };
         self.down.send(&Down::Hello(hello)).await?;
+        if restored.is_some() && cursor.is_some_and(|cursor| cursor.revision.era < hello.revision.era) {
+            // Before it is told anything: what it knows and we had lost is then in what it is told.
+            hand_in::receive(&api, &self.holder, &mut up).await?;
+        }
         self.authorities = self.read_authorities().await?;
         match cursor.filter(|cursor| cursor.timeline == timeline && api.feed.tail.after(cursor.revision).is_some()) {
             Some(cursor) => {
@@ -153,6 +159,7 @@ impl Session {
     async fn take(&mut self, frame: Up) -> Result<(), String> {
         match frame {
             Up::Hello(_) => return Err("it said hello twice".to_owned()),
+            Up::Known(_) => return Err("it handed something in that nobody had asked for".to_owned()),
             Up::Ping { nonce } => {
                 self.must_stand()?;
                 let store = self.api.engine.store();
@@ -261,14 +268,14 @@ fn split(mut changes: Vec<crate::status::Change>) -> Vec<Part> {
     parts
 }
 
-struct Upstream {
+pub(super) struct Upstream {
     body: Incoming,
     decoder: Decoder,
 }
 
 impl Upstream {
     /// The next frame; none when the proxy has left.
-    async fn next(&mut self) -> Result<Option<Up>, String> {
+    pub(super) async fn next(&mut self) -> Result<Option<Up>, String> {
         loop {
             if let Some(frame) = self.decoder.frame().map_err(|error| error.to_string())? {
                 return Ok(Some(frame));

@@ -4,6 +4,7 @@
 //! proxy does not know yet; [`manage`] is for people.
 
 pub mod follow;
+mod hand_in;
 pub mod join;
 pub mod look_up;
 pub mod manage;

@@ -225,7 +225,7 @@ impl Command for Renew {
 }
 
 /// The proxy that acts, which must not be removed; asserted.
-pub(super) fn following(permit: &Permit, txn: &mut Txn<'_>) -> Result<ProxyRow, Rejected> {
+pub fn following(permit: &Permit, txn: &mut Txn<'_>) -> Result<ProxyRow, Rejected> {
     let Actor::Proxy(follower) = permit.actor() else {
         return Err(Rejected::new(Code::Forbidden, "only a proxy does this"));
     };

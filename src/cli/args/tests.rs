@@ -56,6 +56,12 @@ fn every_documented_command_parses() {
         "portcullis kubernetes rbac --group g --group h --service-account n/a --cluster-role-name r -o json",
         "portcullis kubernetes rbac --group g --user u",
         "portcullis kubernetes front-proxy-ca --out-dir d --name p",
+        "portcullis store backup --out d --config f",
+        "portcullis store verify --backup d -o json",
+        "portcullis store verify --dir d",
+        "portcullis store restore --from d --crl a --crl b --accept-rollback --yes --config f",
+        "portcullis store restore --from d --dry-run --dir q",
+        "portcullis store rebuild --dir d",
         "portcullis completions zsh",
     ] {
         if let Err(error) = parse(line) {

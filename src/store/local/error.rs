@@ -58,6 +58,9 @@ pub enum OpenError {
     /// The journal cannot be read again for the keys it holds.
     #[error("the journal cannot be read for what it holds: {0}")]
     Journal(String),
+    /// The index cannot be made again.
+    #[error("the index cannot be made again: {0}")]
+    Index(String),
     /// The random number generator did not answer.
     #[error("the system's random number generator failed; the store needs it to open")]
     NoEntropy,

@@ -35,6 +35,17 @@ pub(super) struct Index {
     summary: Mutex<Summary>,
 }
 
+/// What an index says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexSum {
+    /// The place in the journal that it reflects.
+    pub revision: Revision,
+    /// The order-free hash over all of its records.
+    pub hash: u128,
+    /// How many records it has.
+    pub records: u64,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Summary {
     position: Position,
@@ -76,6 +87,11 @@ impl Index {
         })
     }
 
+    /// The index as it lies there, if it is whole.
+    pub(super) fn whole(folder: &Path) -> Option<Self> {
+        folder.is_dir().then(|| guarded(|| Self::open_whole(folder, &mut |_, _| true)).ok()).flatten()
+    }
+
     fn open_whole(folder: &Path, tell: &mut impl FnMut(u64, u64) -> bool) -> Result<Self, StoreError> {
         let tree = open_patiently(folder)?;
         let summary = match tree.get(SUMMARY).map_err(trouble)? {
@@ -97,10 +113,10 @@ impl Index {
         Ok(Self { tree, summary: Mutex::new(summary) })
     }
 
-    /// The order-free hash over all records, and their number.
-    pub(super) fn sum(&self) -> (u128, u64) {
-        let summary = self.summary();
-        (summary.hash, summary.count)
+    /// What it says of itself.
+    pub(super) fn sum(&self) -> IndexSum {
+        let Summary { position, hash, count } = *self.summary();
+        IndexSum { revision: position.revision, hash, records: count }
     }
 
     /// The place in the journal that it reflects.

@@ -74,15 +74,26 @@ pub(super) fn create(disk: &dyn Disk, path: &Path, temporary: &Path, mark: &Mark
 pub(super) fn read(disk: &dyn Disk, path: &Path) -> Result<(Mark, Box<dyn DiskFile>), OpenError> {
     let doing = || format!("reading {}", path.display());
     let file = disk.open(path).map_err(|error| OpenError::disk(doing(), error))?;
-    let bytes = read_whole(&*file, 4 * BLOCK as u64).map_err(|error| OpenError::disk(doing(), error))?;
+    Ok((newest(&*file, path)?, file))
+}
+
+/// The newer of the whole slots, of a file that may be another process's or take no writes.
+pub(super) fn read_only(disk: &dyn Disk, path: &Path) -> Result<Mark, OpenError> {
+    let doing = || format!("reading {}", path.display());
+    let file = disk.open_to_read(path).map_err(|error| OpenError::disk(doing(), error))?;
+    newest(&*file, path)
+}
+
+fn newest(file: &dyn DiskFile, path: &Path) -> Result<Mark, OpenError> {
+    let doing = || format!("reading {}", path.display());
+    let bytes = read_whole(file, 4 * BLOCK as u64).map_err(|error| OpenError::disk(doing(), error))?;
     let mut newest: Option<Mark> = None;
     for slot in bytes.chunks(BLOCK).take(2) {
         if let Some(mark) = Mark::decode(slot, path).transpose()? {
             newest = Some(newest.filter(|other| other.count > mark.count).unwrap_or(mark));
         }
     }
-    let mark = newest.ok_or_else(|| OpenError::damaged(path, "neither of its two slots is whole"))?;
-    Ok((mark, file))
+    newest.ok_or_else(|| OpenError::damaged(path, "neither of its two slots is whole"))
 }
 
 /// The thread that keeps the mark.

@@ -12,7 +12,7 @@
 //! Left out on purpose: trying again after a failed sync, repairing what lies before the mark, network file systems.
 //!
 //! Read [`LocalStore`] first, then `writer` (a commit's way), `recover` and `learn` (a start's two stages), `frame` and
-//! `segment` (the bytes).
+//! `segment` (the bytes). `copy` makes backups and begins eras on them, `witness` reads what is not open.
 //!
 //! # The folder
 //!
@@ -66,6 +66,7 @@
 
 mod backlog;
 mod checkpoint;
+pub mod copy;
 mod error;
 mod frame;
 mod index;
@@ -74,6 +75,8 @@ mod log;
 mod mark;
 mod octets;
 mod queue;
+mod reading;
+pub mod rebuild;
 mod recover;
 mod segment;
 mod spare;
@@ -81,6 +84,7 @@ mod stage;
 mod state;
 #[cfg(test)]
 pub(super) mod tests;
+pub mod witness;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -92,6 +96,7 @@ use std::time::Duration;
 use self::backlog::Backlog;
 pub use self::error::OpenError;
 use self::frame::{BLOCK, Position};
+pub use self::index::IndexSum;
 use self::learn::Indexer;
 use self::mark::{Keeper, Mark};
 use self::queue::Queue;
@@ -167,8 +172,8 @@ pub struct LocalStatus {
     pub resident: usize,
     /// How the index stands to the journal.
     pub index: IndexState,
-    /// The order-free hash over what is in the index, and how many keys that is, while it is ready.
-    pub sum: Option<(u128, u64)>,
+    /// What the index says of itself, while it is ready.
+    pub sum: Option<IndexSum>,
 }
 
 impl LocalStore {
@@ -317,6 +322,18 @@ impl LocalStore {
         stage.wait(timeout)
     }
 
+    /// Waits for the second stage of the start; `tell` hears twice a second how far it is. An index that cannot be had is
+    /// an error here, though it goes on being tried.
+    pub fn wait_to_be_complete(&self, mut tell: impl FnMut(&IndexState)) -> Result<(), OpenError> {
+        loop {
+            match self.wait_for_index(TOLD_EVERY) {
+                IndexState::Ready => return Ok(()),
+                IndexState::Waiting(why) => return Err(OpenError::Index(why)),
+                state => tell(&state),
+            }
+        }
+    }
+
     /// A thread that writes a checkpoint every so many segments; it ends when the writer does.
     fn start_checkpointer(&self, begun: Receiver<()>, every: usize) -> std::io::Result<JoinHandle<()>> {
         let (shared, disk, paths) = (Arc::clone(&self.shared), Arc::clone(&self.disk), self.paths.clone());
@@ -433,6 +450,9 @@ struct Paths {
     index: PathBuf,
     quarantine: PathBuf,
 }
+
+/// How often it is said how far the index is.
+const TOLD_EVERY: Duration = Duration::from_millis(500);
 
 const MARK: &str = "mark";
 const CHECKPOINT: &str = "checkpoint";

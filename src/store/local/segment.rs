@@ -111,7 +111,7 @@ impl Content {
     /// Reads the file.
     pub(super) fn read(disk: &dyn Disk, path: &Path) -> Result<Self, OpenError> {
         let doing = || format!("reading {}", path.display());
-        let file = disk.open(path).map_err(|error| OpenError::disk(doing(), error))?;
+        let file = disk.open_to_read(path).map_err(|error| OpenError::disk(doing(), error))?;
         let bytes = crate::disk::read_whole(&*file, LONGEST).map_err(|error| OpenError::disk(doing(), error))?;
         Ok(Self { header: Header::decode(&bytes, path)?, bytes })
     }
