@@ -143,6 +143,12 @@ pub enum Permission {
 }
 
 impl Permission {
+    /// Whether certificates are issued with it, for which the clock must be right; those of the product's own listeners
+    /// and responders do not count, or nobody could be told what is wrong.
+    pub const fn issues(self) -> bool {
+        matches!(self, Self::CertificateIssue | Self::CertificateIssueManagement | Self::ClusterWrite | Self::ProxyJoin)
+    }
+
     /// Every permission, for the tests that go through all of them.
     pub const ALL: [Self; 22] = [
         Self::CertificateIssue,

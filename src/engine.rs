@@ -4,12 +4,15 @@
 //! holder, and what the decision itself reads. The engine is blocking; callers on the network run it on blocking
 //! threads, and a caller that hangs up cancels nothing half-done.
 
+mod newest;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::newest::Newest;
 use crate::access::{Actor, Denied, Grants, Holder, Part, Permission, Permit, Realm, Scope, authorise};
 use crate::command::{Code, Command, Query, Rejected};
 use crate::directory::admins;
@@ -29,6 +32,7 @@ pub struct Engine {
     store: Arc<dyn Store>,
     world: World,
     refusals: Mutex<HashMap<Actor, Window>>,
+    newest: Arc<Newest>,
 }
 
 /// A wish was fulfilled.
@@ -52,12 +56,17 @@ pub struct Repeatable {
 impl Engine {
     /// An engine over a store.
     pub fn new(store: Arc<dyn Store>, world: World) -> Self {
-        Self { store, world, refusals: Mutex::default() }
+        Self { store, world, refusals: Mutex::default(), newest: Arc::default() }
     }
 
     /// The store, for followers.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// The newest time on the record, for the follower that keeps it up.
+    pub fn newest(&self) -> &Arc<Newest> {
+        &self.newest
     }
 
     /// The outside world.
@@ -153,6 +162,9 @@ impl Engine {
                 .scope(&mut txn)
                 .and_then(|scope| self.permit(actor, &grants, command.permission(), &scope, moment.now));
             let permit = permitted.map_err(|rejected| hide(rejected, &grants))?;
+            if command.permission().issues() {
+                self.newest.check(moment.now)?;
+            }
             if let Some(repeated) = repeatable.map(|wish| earlier::<C>(&mut txn, actor, wish)).transpose()?.flatten() {
                 return Ok(repeated);
             }

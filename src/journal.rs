@@ -244,6 +244,11 @@ pub enum Event {
         /// Who knew of it.
         witness: Witness,
     },
+    /// The clock was accepted as it was, at the time of this entry, though there were later ones.
+    ClockAccepted {
+        /// The newest time on the record until then.
+        newest: Timestamp,
+    },
 }
 
 /// Who knew of a fact that a backup did not hold.

@@ -184,6 +184,40 @@ fn while_the_index_is_away_whoever_must_go_is_revoked_and_the_rest_waits() {
     site.ana(&["kubeconfig", "bea", "--out", "bea-again.yaml"]).ok();
 }
 
+#[test]
+fn while_the_clock_is_behind_the_record_nothing_is_issued_until_it_is_accepted_once() {
+    let mut site = Site::new();
+    site.run(&["init", "--config", "authority.toml", "--admin", "ana", "--out", "ana.toml"]).ok();
+    site.serve();
+    site.ana(&["cluster", "add", "prod", "--server", "https://prod.example.com:7444"]).ok();
+    for id in ["bea", "cy"] {
+        site.ana(&["user", "add", id]).ok();
+    }
+    site.stop();
+    // For a while the clock is two hours fast, and what a start records says so.
+    assert!(Path::new(FAKETIME).exists(), "libfaketime is wanted: tests/run installs it");
+    site.serve_with(&[], &[("LD_PRELOAD", FAKETIME), ("FAKETIME", "+2h"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]);
+    site.stop();
+    // Set right, it is two hours behind the record.
+    site.serve();
+    site.ana(&["kubeconfig", "bea", "--out", "bea.yaml"]).ended(1).saying(&["the clock says", "--accept-clock"]);
+    site.ana(&["revoke", "user", "cy", "--yes"]).ok();
+    site.stop();
+    // A revocation made meanwhile accepts nothing.
+    site.serve();
+    site.ana(&["kubeconfig", "bea", "--out", "bea.yaml"]).ended(1);
+    site.stop();
+    site.serve_with(&["--accept-clock"], &[]);
+    site.ana(&["kubeconfig", "bea", "--out", "bea-now.yaml"]).ok();
+    site.stop();
+    // It is on the record: the next start need not be told again.
+    site.serve();
+    site.ana(&["kubeconfig", "bea", "--out", "bea-again.yaml"]).ok();
+}
+
+/// Gives a process another wall clock.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
 /// A folder with a configuration, and the authority that runs on it.
 struct Site {
     folder: TempDir,
@@ -235,7 +269,13 @@ impl Site {
     }
 
     fn serve(&mut self) {
-        let live = Live::start(self.program(PORTCULLIS).args(["serve", "--config", "authority.toml"]));
+        self.serve_with(&[], &[]);
+    }
+
+    fn serve_with(&mut self, arguments: &[&str], environment: &[(&str, &str)]) {
+        let mut command = self.program(PORTCULLIS);
+        command.args(["serve", "--config", "authority.toml"]).args(arguments).envs(environment.iter().copied());
+        let live = Live::start(&mut command);
         let (found, before) = live.wait_for_line(START, |line| line.contains("the authority serves"));
         assert!(found, "it does not serve: {before}");
         self.live = Some(live);

@@ -15,6 +15,7 @@ use crate::api::{Api, Proxies, Requests};
 use crate::ca::clusters::Authorities;
 use crate::ca::init::open_authorities;
 use crate::ca::proxies::instances::ListInstances;
+use crate::ca::upkeep::AcceptClock;
 use crate::ca::vault::Vault;
 use crate::config::passphrase::Passphrase;
 use crate::disk::SystemDisk;
@@ -153,8 +154,14 @@ impl Authority {
             (Arc::new(Statuses::empty()), Arc::new(Roll::default()), Arc::new(Tail::default()));
         let store = Arc::clone(ground.engine.store());
         let kept = Kept::new(Arc::new(SystemDisk), &places.store);
-        let follower =
-            StatusFollower::load(&*store, Arc::clone(&statuses), Arc::clone(&roll), Arc::clone(&tail), Some(&kept));
+        let follower = StatusFollower::load(
+            &*store,
+            Arc::clone(&statuses),
+            Arc::clone(&roll),
+            Arc::clone(&tail),
+            Arc::clone(ground.engine.newest()),
+            Some(&kept),
+        );
         let follower = follower.doing("reading what is on record")?;
         let following = Following::start(store, follower).doing("following the journal")?;
         let earlier = ground.engine.ask(&Actor::System(Part::Upkeep), &ListInstances);
@@ -275,4 +282,18 @@ pub struct Loaded {
     feed: Arc<Feed>,
     following: Following,
     kept: Arc<Kept>,
+}
+
+impl Loaded {
+    /// Accepts the clock as it is, on the record, where that has entries of a later time. Blocking.
+    pub fn accept_clock(&self) -> Result<(), AppError> {
+        let newest = self.engine.newest();
+        if !newest.is_ahead_of(self.engine.world().clock.now()) {
+            return Ok(());
+        }
+        let accept = AcceptClock { newest: newest.get() };
+        self.engine.run(&Actor::System(Part::Upkeep), &accept).doing("accepting the clock")?;
+        tracing::warn!(newest = %accept.newest, "the clock was accepted, though the record has later entries");
+        Ok(())
+    }
 }

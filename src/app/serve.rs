@@ -43,7 +43,10 @@ pub fn init(settings: &Settings, admin: &IdentityId, profile: &Path) -> Result<(
 }
 
 /// Serves until a signal asks it to stop.
-pub fn run(settings: &Settings) -> Result<(), AppError> {
+///
+/// `accept_clock`: nothing is issued while the wall clock is more than a minute before the newest entry of the record; this
+/// accepts it once.
+pub fn run(settings: &Settings, accept_clock: bool) -> Result<(), AppError> {
     let format = match settings.log.format {
         Format::Text => LogFormat::Text,
         Format::Json => LogFormat::Json,
@@ -52,7 +55,7 @@ pub fn run(settings: &Settings) -> Result<(), AppError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().doing("starting")?;
     runtime.block_on(async {
         let stopping = asked_to_stop()?;
-        let authority = start(settings).await?;
+        let authority = start(settings, accept_clock).await?;
         let (api, public) = (settings.api, settings.public);
         tracing::info!(%api, %public, "the authority serves");
         stopping.await;
@@ -61,7 +64,7 @@ pub fn run(settings: &Settings) -> Result<(), AppError> {
     })
 }
 
-async fn start(settings: &Settings) -> Result<Authority, AppError> {
+async fn start(settings: &Settings, accept_clock: bool) -> Result<Authority, AppError> {
     let places = Places::from(settings);
     let limits = |connections: NonZeroU32| listen::Limits {
         connections: usize::try_from(connections.get()).unwrap_or(usize::MAX),
@@ -80,7 +83,11 @@ async fn start(settings: &Settings) -> Result<Authority, AppError> {
     let opening = places.clone();
     let loaded = tokio::task::spawn_blocking(move || {
         let ground = Ground::open(&opening, &World::system())?;
-        Authority::load(&ground, &opening)
+        let loaded = Authority::load(&ground, &opening)?;
+        if accept_clock {
+            loaded.accept_clock()?;
+        }
+        Ok::<_, AppError>(loaded)
     });
     let loaded = loaded.await.doing("starting")??;
     let fixed = loaded.authorities.places.public_url.clone();

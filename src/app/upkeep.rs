@@ -13,7 +13,7 @@ use crate::api::Api;
 use crate::ca::proxies::instances::Forget;
 use crate::net::stop::Stop;
 use crate::publish::crl::INTERVAL;
-use crate::publish::kept::Kept;
+use crate::publish::kept::{Answers, Kept};
 use crate::standing::Revision;
 
 /// Publishes every list anew when something is cut off, and every hour; what could not be written to the folder is
@@ -134,7 +134,11 @@ pub(super) async fn keep(api: Arc<Api>, kept: Arc<Kept>, mut stop: Stop) {
         if behind > 0 && (is_last || behind > MOST_BEHIND.max(known / 10)) {
             let (api, kept) = (Arc::clone(&api), Arc::clone(&kept));
             let timeline = api.engine.store().timeline();
-            let write = move || kept.write(timeline, &api.statuses, &api.roll, api.engine.world().clock.now());
+            let write = move || {
+                let newest = api.engine.newest().get();
+                let answers = Answers { timeline, statuses: &api.statuses, roll: &api.roll, newest };
+                kept.write(&answers, api.engine.world().clock.now())
+            };
             match spawn_blocking(write).await {
                 Ok(Ok(cursor)) => last = cursor,
                 // Without it the next start reads more of the journal, nothing else.

@@ -10,11 +10,13 @@ use super::sign::{self, Holding};
 use super::template::{INFRASTRUCTURE_LIFETIME, Places, RESPONDER_LIFETIME, Wanted};
 use crate::access::{Permission, Permit, Scope};
 use crate::command::{Command, Rejected};
+use crate::directory::identities::Made;
 use crate::ident::IssuerName;
+use crate::journal::Event;
 use crate::ledger::credentials;
 use crate::ledger::rows::{CertificateRole, CertificateRow};
 use crate::store::txn::Txn;
-use crate::world::Moment;
+use crate::world::{Moment, Timestamp};
 use crate::x509::name::Subject;
 use crate::x509::public_key::PublicKey;
 
@@ -75,6 +77,31 @@ impl Command for Equip {
         let signed = sign::sign(&self.wanted(), &issuer, &self.places, Holding::default(), moment)?;
         credentials::record_own(txn, signed.key_hash, &signed.row)?;
         Ok(Equipped { row: signed.row, issuer_der: issuer.certificate.der().to_vec() })
+    }
+}
+
+/// Accepts the clock as it is, though the record has entries of a later time.
+#[derive(Clone, Copy, Debug)]
+pub struct AcceptClock {
+    /// The newest time on the record.
+    pub newest: Timestamp,
+}
+
+impl Command for AcceptClock {
+    type Outcome = Made;
+
+    fn permission(&self) -> Permission {
+        Permission::AuthorityUpkeep
+    }
+
+    fn scope(&self, _: &mut Txn<'_>) -> Result<Scope, Rejected> {
+        Ok(Scope::Everything)
+    }
+
+    fn decide(&self, _: &Permit, txn: &mut Txn<'_>, _: &Moment<'_>) -> Result<Made, Rejected> {
+        txn.record(Event::ClockAccepted { newest: self.newest });
+        txn.hurry();
+        Ok(Made)
     }
 }
 

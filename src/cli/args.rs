@@ -135,6 +135,9 @@ pub(super) struct Serve {
     /// The configuration.
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub(super) config: PathBuf,
+    /// Accept the clock as it is, once and on the record, though the record has entries of a later time.
+    #[arg(long)]
+    pub(super) accept_clock: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -28,8 +28,8 @@ pub(super) fn init(wish: &Init) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-pub(super) fn serve(settings: &authority::Settings) -> Result<Exit, Failure> {
-    app::serve::run(settings).map_err(Failure::failed)?;
+pub(super) fn serve(settings: &authority::Settings, accept_clock: bool) -> Result<Exit, Failure> {
+    app::serve::run(settings, accept_clock).map_err(Failure::failed)?;
     Ok(Exit::Done)
 }
 

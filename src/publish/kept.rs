@@ -38,11 +38,26 @@ pub struct Kept {
     path: PathBuf,
 }
 
+/// What is written down.
+#[derive(Clone, Copy, Debug)]
+pub struct Answers<'a> {
+    /// Whose answers they are.
+    pub timeline: Timeline,
+    /// The answers.
+    pub statuses: &'a Statuses,
+    /// The roll.
+    pub roll: &'a Roll,
+    /// The newest time on the record.
+    pub newest: Timestamp,
+}
+
 /// What was in it.
 #[derive(Debug)]
 pub struct Found {
     /// From which commit on the journal must be read again.
     pub cursor: Revision,
+    /// The newest time on the record.
+    pub newest: Timestamp,
     /// The answers.
     pub snapshot: Snapshot,
     /// The roll, by issuer and in the order of serials.
@@ -54,6 +69,7 @@ struct Head {
     format: u16,
     timeline: [u8; 16],
     cursor: Revision,
+    newest: Timestamp,
     credentials: Section,
     facts: Section,
     cut_sets: Section,
@@ -74,15 +90,15 @@ impl Kept {
 
     /// Writes what the answers and the roll hold; certificates that ended long before `now` are left out. Blocking; the
     /// answers go on meanwhile. The commit from which on the journal must be read again.
-    pub fn write(&self, timeline: Timeline, statuses: &Statuses, roll: &Roll, now: Timestamp) -> io::Result<Revision> {
-        let cursor = statuses.reached_revision().map_err(|stale| io::Error::other(stale.to_string()))?;
+    pub fn write(&self, answers: &Answers<'_>, now: Timestamp) -> io::Result<Revision> {
+        let cursor = answers.statuses.reached_revision().map_err(|stale| io::Error::other(stale.to_string()))?;
         let temporary = self.path.with_extension("new");
         match self.disk.remove(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let file = self.disk.create_new(&temporary)?;
-        let written = self.fill(&*file, timeline, cursor, statuses, roll, now);
+        let written = fill(&*file, answers, cursor, now);
         let named = written.and_then(|()| {
             file.sync_data()?;
             self.disk.rename(&temporary, &self.path)?;
@@ -93,63 +109,6 @@ impl Kept {
             drop(self.disk.remove(&temporary));
         }
         named.map(|()| cursor)
-    }
-
-    fn fill(
-        &self,
-        file: &dyn DiskFile,
-        timeline: Timeline,
-        cursor: Revision,
-        statuses: &Statuses,
-        roll: &Roll,
-        now: Timestamp,
-    ) -> io::Result<()> {
-        let mut credentials = SectionWriter::begin(file, HEAD);
-        let mut issuers = Vec::new();
-        for issuer in roll.issuers() {
-            let place = u32::try_from(issuers.len()).map_err(io::Error::other)?;
-            let mut after = None;
-            loop {
-                let page = roll.page(&issuer, after, PAGE);
-                let Some((last, _)) = page.last() else { break };
-                after = Some(*last);
-                let standing = page.into_iter().filter(|(_, member)| member.not_after.after(EXPIRED_KEPT) >= now);
-                for (serial, member) in standing {
-                    let Some((issued, cut_set)) = statuses.placed(&member.fingerprint.short()) else { continue };
-                    let not_after = member.not_after;
-                    let record =
-                        Record { fingerprint: member.fingerprint, serial, issuer: place, issued, not_after, cut_set };
-                    credentials.add(&record.encode())?;
-                }
-            }
-            issuers.push(issuer);
-        }
-        let credentials = credentials.end()?;
-        let mut facts = SectionWriter::begin(file, credentials.end());
-        let all = Facts { issuers, changes: statuses.facts() };
-        facts.add(&postcard::to_allocvec(&all).map_err(io::Error::other)?)?;
-        let facts = facts.end()?;
-        let mut cut_sets = SectionWriter::begin(file, facts.end());
-        // Behind the credentials: a set that one of them names is among these.
-        let mut place = 0;
-        loop {
-            let sets = statuses.cut_sets(place, PAGE);
-            if sets.is_empty() {
-                break;
-            }
-            place = place.saturating_add(sets.len());
-            for set in sets {
-                cut_sets.add(&postcard::to_allocvec(&*set).map_err(io::Error::other)?)?;
-            }
-        }
-        let cut_sets = cut_sets.end()?;
-        let head = Head { format: FORMAT, timeline: timeline.0, cursor, credentials, facts, cut_sets };
-        let head = postcard::to_allocvec(&head).map_err(io::Error::other)?;
-        let mut block = MAGIC.to_vec();
-        block.extend_from_slice(&u32::try_from(head.len()).map_err(io::Error::other)?.to_be_bytes());
-        block.extend_from_slice(&head);
-        block.extend_from_slice(digest(&SHA256, &block).as_ref());
-        file.write_at(&block, 0)
     }
 
     /// Reads the file; none where there is none, or it is damaged, of another format or of another timeline.
@@ -191,8 +150,59 @@ impl Kept {
         }
         let members = issuers.into_iter().zip(of).collect();
         snapshot.apply(changes);
-        Ok(Some(Found { cursor: head.cursor, snapshot, members }))
+        Ok(Some(Found { cursor: head.cursor, newest: head.newest, snapshot, members }))
     }
+}
+
+/// Writes the sections, then the head that names them.
+fn fill(file: &dyn DiskFile, answers: &Answers<'_>, cursor: Revision, now: Timestamp) -> io::Result<()> {
+    let Answers { timeline, statuses, roll, newest } = *answers;
+    let mut credentials = SectionWriter::begin(file, HEAD);
+    let mut issuers = Vec::new();
+    for issuer in roll.issuers() {
+        let place = u32::try_from(issuers.len()).map_err(io::Error::other)?;
+        let mut after = None;
+        loop {
+            let page = roll.page(&issuer, after, PAGE);
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            let standing = page.into_iter().filter(|(_, member)| member.not_after.after(EXPIRED_KEPT) >= now);
+            for (serial, member) in standing {
+                let Some((issued, cut_set)) = statuses.placed(&member.fingerprint.short()) else { continue };
+                let not_after = member.not_after;
+                let record =
+                    Record { fingerprint: member.fingerprint, serial, issuer: place, issued, not_after, cut_set };
+                credentials.add(&record.encode())?;
+            }
+        }
+        issuers.push(issuer);
+    }
+    let credentials = credentials.end()?;
+    let mut facts = SectionWriter::begin(file, credentials.end());
+    let all = Facts { issuers, changes: statuses.facts() };
+    facts.add(&postcard::to_allocvec(&all).map_err(io::Error::other)?)?;
+    let facts = facts.end()?;
+    let mut cut_sets = SectionWriter::begin(file, facts.end());
+    // Behind the credentials: a set that one of them names is among these.
+    let mut place = 0;
+    loop {
+        let sets = statuses.cut_sets(place, PAGE);
+        if sets.is_empty() {
+            break;
+        }
+        place = place.saturating_add(sets.len());
+        for set in sets {
+            cut_sets.add(&postcard::to_allocvec(&*set).map_err(io::Error::other)?)?;
+        }
+    }
+    let cut_sets = cut_sets.end()?;
+    let head = Head { format: FORMAT, timeline: timeline.0, cursor, newest, credentials, facts, cut_sets };
+    let head = postcard::to_allocvec(&head).map_err(io::Error::other)?;
+    let mut block = MAGIC.to_vec();
+    block.extend_from_slice(&u32::try_from(head.len()).map_err(io::Error::other)?.to_be_bytes());
+    block.extend_from_slice(&head);
+    block.extend_from_slice(digest(&SHA256, &block).as_ref());
+    file.write_at(&block, 0)
 }
 
 fn read_head(file: &dyn DiskFile) -> io::Result<Option<Head>> {

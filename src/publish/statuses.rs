@@ -6,6 +6,7 @@ use super::feed::tail::Tail;
 use super::kept::Kept;
 use super::roll::{Listed, Member, Roll};
 use crate::command::{Code, Rejected};
+use crate::engine::Newest;
 use crate::follow::{Follower, catch_up};
 use crate::journal::{Entry, Event, Issued};
 use crate::ledger::rows::ListedSerialRow;
@@ -20,6 +21,7 @@ pub struct StatusFollower {
     statuses: Arc<Statuses>,
     roll: Arc<Roll>,
     tail: Arc<Tail>,
+    newest: Arc<Newest>,
     cursor: Revision,
 }
 
@@ -31,6 +33,7 @@ impl StatusFollower {
         statuses: Arc<Statuses>,
         roll: Arc<Roll>,
         tail: Arc<Tail>,
+        newest: Arc<Newest>,
         kept: Option<&Kept>,
     ) -> Result<Self, Rejected> {
         let found = kept.map_or(Ok(None), |kept| kept.read(store.timeline()));
@@ -50,6 +53,7 @@ impl StatusFollower {
                     ),
                 ));
             }
+            newest.note(found.newest);
             statuses.fill(found.snapshot);
             found.members.into_iter().for_each(|(issuer, members)| roll.add_all(issuer, members));
         }
@@ -61,7 +65,7 @@ impl StatusFollower {
         let remembered = Revision { number: end.number.saturating_sub(REMEMBERED), ..end };
         let began = cursor.min(remembered);
         tail.begin(began);
-        let mut follower = Self { statuses, roll, tail, cursor: began };
+        let mut follower = Self { statuses, roll, tail, newest, cursor: began };
         catch_up(store, &mut follower)?;
         follower.cursor = follower.cursor.max(end);
         follower.statuses.reached(follower.cursor);
@@ -121,6 +125,10 @@ impl StatusFollower {
             | Event::ProxyGone { .. }
             | Event::ProxyReported { .. }
             | Event::Restored { .. } => None,
+            Event::ClockAccepted { .. } => {
+                self.newest.accept(entry.at);
+                None
+            }
         }
     }
 }
@@ -137,6 +145,7 @@ impl Follower for StatusFollower {
     fn take(&mut self, entries: &[(Revision, Entry)]) -> Result<(), StoreError> {
         let mut changes = Vec::new();
         for (revision, entry) in entries {
+            self.newest.note(entry.at);
             changes.extend(entry.events.iter().filter_map(|event| self.change(*revision, entry, event)));
             self.cursor = *revision;
         }
@@ -163,9 +172,12 @@ const REMEMBERED: u64 = 10_000;
 mod tests {
     use super::*;
     use crate::disk::SystemDisk;
+    use crate::publish::kept::Answers;
     use crate::store::Timeline;
     use crate::store::memory::MemoryStore;
     use crate::world::Timestamp;
+
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 
     #[test]
     fn a_store_that_ends_before_what_was_kept_is_refused() {
@@ -174,12 +186,20 @@ mod tests {
         let timeline = Timeline([1; 16]);
         let load = |kept: &Kept| {
             let store = MemoryStore::new(7, timeline);
-            StatusFollower::load(&store, Arc::new(Statuses::empty()), Arc::default(), Arc::default(), Some(kept))
+            StatusFollower::load(
+                &store,
+                Arc::new(Statuses::empty()),
+                Arc::default(),
+                Arc::default(),
+                Arc::default(),
+                Some(kept),
+            )
         };
         let statuses = Statuses::empty();
         let write = |number| {
             statuses.reached(Revision { era: 7, number });
-            kept.write(timeline, &statuses, &Roll::default(), Timestamp::default()).unwrap();
+            let roll = Roll::default();
+            kept.write(&Answers { timeline, statuses: &statuses, roll: &roll, newest: NOW }, NOW).unwrap();
         };
         write(0);
         assert!(load(&kept).is_ok());

@@ -110,6 +110,7 @@ impl Oracle {
                 assert!(self.locks.remove(&path(id.as_str(), cluster.as_ref().map(|c| c.as_str()))), "was not locked");
             }
             Event::Restored { .. }
+            | Event::ClockAccepted { .. }
             | Event::CutOffTakenOver { .. }
             | Event::RevocationTakenOver { .. }
             | Event::SerialTakenOver { .. }

@@ -29,9 +29,15 @@ impl Public {
     fn new() -> Self {
         let world = World::in_memory(fresh_seed());
         let (statuses, roll) = (Arc::new(Statuses::empty()), Arc::new(Roll::default()));
-        let follower =
-            StatusFollower::load(&**world.store(), Arc::clone(&statuses), Arc::clone(&roll), Arc::default(), None)
-                .unwrap();
+        let follower = StatusFollower::load(
+            &**world.store(),
+            Arc::clone(&statuses),
+            Arc::clone(&roll),
+            Arc::default(),
+            Arc::default(),
+            None,
+        )
+        .unwrap();
         let _following = Following::start(Arc::clone(world.store()), follower).unwrap();
         let engine = Arc::new(world.engine());
         Self { world, engine, statuses, roll, _following }

@@ -358,8 +358,15 @@ fn names(groups: &[&str]) -> Vec<GroupName> {
 
 fn follow(store: &dyn Store) -> (Arc<Statuses>, StatusFollower) {
     let statuses = Arc::new(Statuses::empty());
-    let follower =
-        StatusFollower::load(store, Arc::clone(&statuses), Arc::new(Roll::default()), Arc::default(), None).unwrap();
+    let follower = StatusFollower::load(
+        store,
+        Arc::clone(&statuses),
+        Arc::new(Roll::default()),
+        Arc::default(),
+        Arc::default(),
+        None,
+    )
+    .unwrap();
     (statuses, follower)
 }
 

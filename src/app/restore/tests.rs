@@ -91,7 +91,9 @@ impl Site {
         let (statuses, roll) = (Arc::new(Statuses::empty()), Arc::new(Roll::default()));
         let store = Arc::clone(engine.store());
         let tail = Arc::new(Tail::default());
-        let follower = StatusFollower::load(&*store, Arc::clone(&statuses), Arc::clone(&roll), tail, None).unwrap();
+        let follower =
+            StatusFollower::load(&*store, Arc::clone(&statuses), Arc::clone(&roll), tail, Arc::default(), None)
+                .unwrap();
         let (theirs, roll_of_lists) = (Arc::clone(&statuses), Arc::clone(&roll));
         let lists =
             Published::new(Arc::clone(&engine), Arc::clone(&keys.keyring), theirs, roll_of_lists, &self.places.crl);

@@ -53,10 +53,13 @@ fn what_was_kept_gives_the_same_answers_and_what_ended_long_ago_is_left_out() {
     let kept = Kept::new(Arc::new(SystemDisk), folder.path());
     assert!(kept.read(TIMELINE).unwrap().is_none());
     let (statuses, roll) = filled();
-    assert_eq!(kept.write(TIMELINE, &statuses, &roll, NOW).unwrap(), revision(60));
+    assert_eq!(
+        kept.write(&Answers { timeline: TIMELINE, statuses: &statuses, roll: &roll, newest: NOW }, NOW).unwrap(),
+        revision(60)
+    );
     assert!(kept.read(Timeline([8; 16])).unwrap().is_none());
     let found = kept.read(TIMELINE).unwrap().unwrap();
-    assert_eq!(found.cursor, revision(60));
+    assert_eq!((found.cursor, found.newest), (revision(60), NOW));
     let again = Roll::default();
     found.members.into_iter().for_each(|(issuer, members)| again.add_all(issuer, members));
     let read = Statuses::empty();
@@ -77,7 +80,7 @@ fn a_file_that_is_not_whole_is_as_good_as_none() {
     let folder = tempfile::tempdir().unwrap();
     let kept = Kept::new(Arc::new(SystemDisk), folder.path());
     let (statuses, roll) = filled();
-    kept.write(TIMELINE, &statuses, &roll, NOW).unwrap();
+    kept.write(&Answers { timeline: TIMELINE, statuses: &statuses, roll: &roll, newest: NOW }, NOW).unwrap();
     let path = folder.path().join(NAME);
     let whole = std::fs::read(&path).unwrap();
     let mut looked = 0;

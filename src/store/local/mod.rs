@@ -74,6 +74,7 @@ mod learn;
 mod log;
 mod mark;
 mod octets;
+mod paths;
 mod queue;
 mod reading;
 pub mod rebuild;
@@ -87,7 +88,7 @@ pub(super) mod tests;
 pub mod witness;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -99,6 +100,7 @@ use self::frame::{BLOCK, Position};
 pub use self::index::IndexSum;
 use self::learn::Indexer;
 use self::mark::{Keeper, Mark};
+use self::paths::{CHECKPOINT, JOURNAL, MARK, Paths, must_be_local, take_lock, without_mark};
 use self::queue::Queue;
 use self::recover::recover;
 use self::segment::{Header, SHORTEST};
@@ -437,66 +439,5 @@ impl Store for LocalStore {
     }
 }
 
-/// The names in the store's folder.
-#[derive(Clone, Debug)]
-struct Paths {
-    folder: PathBuf,
-    lock: PathBuf,
-    mark: PathBuf,
-    mark_unfinished: PathBuf,
-    checkpoint: PathBuf,
-    checkpoint_unfinished: PathBuf,
-    journal: PathBuf,
-    index: PathBuf,
-    quarantine: PathBuf,
-}
-
 /// How often it is said how far the index is.
 const TOLD_EVERY: Duration = Duration::from_millis(500);
-
-const MARK: &str = "mark";
-const CHECKPOINT: &str = "checkpoint";
-const JOURNAL: &str = "journal";
-
-impl Paths {
-    fn of(folder: &Path) -> Self {
-        Self {
-            folder: folder.to_owned(),
-            lock: folder.join("lock"),
-            mark: folder.join(MARK),
-            mark_unfinished: folder.join("mark.new"),
-            checkpoint: folder.join(CHECKPOINT),
-            checkpoint_unfinished: folder.join("checkpoint.new"),
-            journal: folder.join(JOURNAL),
-            index: folder.join("index"),
-            quarantine: folder.join("quarantine"),
-        }
-    }
-}
-
-/// One process a store and nothing acknowledged before it is durable: neither holds on somebody else's disk.
-fn must_be_local(disk: &dyn Disk, folder: &Path) -> Result<(), OpenError> {
-    let doing = |error| OpenError::disk(format!("asking what {} is on", folder.display()), error);
-    match disk.network_file_system(folder).map_err(doing)? {
-        None => Ok(()),
-        Some(kind) => Err(OpenError::Network { folder: folder.to_owned(), kind }),
-    }
-}
-
-fn take_lock(disk: &dyn Disk, paths: &Paths) -> Result<Box<dyn DiskFile>, OpenError> {
-    disk.lock(&paths.lock).map_err(|error| match error.kind() {
-        std::io::ErrorKind::WouldBlock => OpenError::Locked(paths.lock.clone()),
-        _ => OpenError::disk(format!("locking {}", paths.lock.display()), error),
-    })
-}
-
-/// Without a mark either nothing was ever there, or something that must not be guessed at is gone.
-fn without_mark(disk: &dyn Disk, paths: &Paths) -> OpenError {
-    match disk.list(&paths.journal) {
-        Ok(names) if names.iter().any(|name| segment::sequence(name).is_some()) => {
-            OpenError::damaged(&paths.mark, "it is missing")
-        }
-        Ok(_) => OpenError::Unfinished,
-        Err(error) => OpenError::disk("listing the journal", error),
-    }
-}
