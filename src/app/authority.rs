@@ -162,7 +162,11 @@ impl Authority {
             Arc::clone(&roll),
         ));
         responders.renew().doing("making the OCSP responders")?;
-        lists.publish_all().doing("publishing the CRLs")?;
+        match lists.publish_all() {
+            // Served without being in the folder, which may be on a full disk; it is tried again soon.
+            Err(error) if lists.is_complete() => tracing::error!(%error, "the CRLs are not all in their folder"),
+            published => published.doing("publishing the CRLs")?,
+        }
         Ok(Loaded {
             engine: Arc::clone(&ground.engine),
             authorities,

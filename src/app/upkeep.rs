@@ -16,8 +16,8 @@ use crate::publish::crl::INTERVAL;
 /// Publishes every list anew when something is cut off, and every hour.
 pub(super) async fn publish(api: Arc<Api>, mut stop: Stop) {
     let mut cuts = api.roll.subscribe();
-    // The first lists were published before anything was served.
-    let mut pause = INTERVAL;
+    // The first lists were published before anything was served, though perhaps not written.
+    let mut pause = if api.lists.has_failed() { RETRY } else { INTERVAL };
     loop {
         let is_due = tokio::select! {
             () = stop.stopped() => return,

@@ -71,6 +71,8 @@ impl Command for Equip {
             Equipment::Responder(issuer) => issuer.clone(),
         };
         must_sign(txn, &issuer)?;
+        // Without these nobody could ask what is revoked, nor revoke.
+        txn.use_reserve();
         let issuer = self.keyring.issuer(&issuer)?;
         let signed = sign::sign(&self.wanted(), &issuer, &self.places, Holding::default(), moment)?;
         credentials::record(txn, signed.key_hash, &signed.row)?;

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -52,6 +53,7 @@ pub struct Lists {
     roll: Arc<Roll>,
     folder: PathBuf,
     published: RwLock<HashMap<IssuerName, Published>>,
+    failed: AtomicBool,
     /// Held from the look at what is published to the end of the writing, which readers need not wait for.
     publishing: Mutex<()>,
 }
@@ -86,8 +88,19 @@ impl Lists {
             roll,
             folder: folder.to_owned(),
             published: RwLock::default(),
+            failed: AtomicBool::default(),
             publishing: Mutex::default(),
         })
+    }
+
+    /// Whether every issuer has a list that is served, in the folder or not.
+    pub fn is_complete(&self) -> bool {
+        self.keyring.all().iter().all(|issuer| self.published(&issuer.name).is_some())
+    }
+
+    /// Whether the last attempt to publish left something undone.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
     }
 
     /// The newest list of an issuer.
@@ -101,19 +114,28 @@ impl Lists {
         published.iter().filter(|(name, _)| **name != IssuerName::root()).map(|(_, list)| list.this_update).min()
     }
 
-    /// Signs and publishes the list of every issuer; blocking.
+    /// Signs and publishes the list of every issuer, also where another's failed; answers the first failure. Blocking.
     pub fn publish_all(&self) -> Result<(), Rejected> {
-        self.keyring.all().iter().try_for_each(|issuer| self.publish(issuer).map(drop))
+        self.publish_those(|_| true)
     }
 
     /// The same without the root's, which lists authorities only and is good for a year.
     pub fn publish_issuing(&self) -> Result<(), Rejected> {
-        let all = self.keyring.all();
-        let mut issuing = all.iter().filter(|issuer| issuer.name != IssuerName::root());
-        issuing.try_for_each(|issuer| self.publish(issuer).map(drop))
+        self.publish_those(|name| *name != IssuerName::root())
     }
 
-    /// Signs and publishes one issuer's list; blocking.
+    fn publish_those(&self, wanted: impl Fn(&IssuerName) -> bool) -> Result<(), Rejected> {
+        let all = self.keyring.all();
+        let mut outcome = Ok(());
+        for issuer in all.iter().filter(|issuer| wanted(&issuer.name)) {
+            let published = self.publish(issuer).map(drop);
+            outcome = outcome.and(published);
+        }
+        self.failed.store(outcome.is_err(), Ordering::Relaxed);
+        outcome
+    }
+
+    /// Signs and publishes one issuer's list; blocking. One that cannot be written to the folder is served all the same.
     pub fn publish(&self, issuer: &Issuer) -> Result<Published, Rejected> {
         let announce = Announce { issuer: issuer.name.clone() };
         let number = self.engine.run(&Actor::System(Part::Publisher), &announce)?.revision;
@@ -142,11 +164,12 @@ impl Lists {
         if let Some(present) = self.published(&issuer.name).filter(|present| present.number > number) {
             return Ok(present);
         }
+        let mut lists = self.published.write().unwrap_or_else(PoisonError::into_inner);
+        lists.insert(issuer.name.clone(), published.clone());
+        drop(lists);
         self.write(&issuer.name, &published.der).map_err(|error| {
             Rejected::new(Code::Unavailable, format!("the list of {} was not written: {error}", issuer.name))
         })?;
-        let mut lists = self.published.write().unwrap_or_else(PoisonError::into_inner);
-        lists.insert(issuer.name.clone(), published.clone());
         Ok(published)
     }
 
@@ -214,6 +237,7 @@ impl Command for Announce {
     fn decide(&self, _: &Permit, txn: &mut Txn<'_>, moment: &Moment<'_>) -> Result<Made, Rejected> {
         let this_update = moment.now.whole_seconds();
         txn.put(&self.issuer, &CrlRow { this_update })?;
+        txn.use_reserve();
         txn.record(Event::CrlIssued { issuer: self.issuer.clone(), this_update });
         Ok(Made)
     }

@@ -96,10 +96,16 @@ impl<'s> Txn<'s> {
     pub fn put<R: Record>(&mut self, key: &R::Key, record: &R) -> Result<(), StoreError> {
         // Cut-offs, revocations and locks must go through on a full disk.
         if matches!(R::TABLE, Table::CutOff | Table::Revoked | Table::Lock) {
-            self.urgency = Urgency::Revoking;
+            self.use_reserve();
         }
         self.writes.insert(key_of::<R>(key), Some(encode(record)?));
         Ok(())
+    }
+
+    /// It may use the space that is kept back for revocations: what tells of them, and what the authority needs to answer
+    /// at all, must go through on a full disk too.
+    pub fn use_reserve(&mut self) {
+        self.urgency = Urgency::Revoking;
     }
 
     /// The row is gone from now on.

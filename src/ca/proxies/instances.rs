@@ -53,6 +53,8 @@ impl Command for Follow {
         let row = InstanceRow { instance, proxy: proxy.clone(), cluster, bound, mode, cut_time, since };
         // Written also where only its coming is new: whoever takes a process off the record that was gone must see it.
         txn.put(&instance, &row)?;
+        // A proxy that cannot come back would have to refuse everybody.
+        txn.use_reserve();
         if known.is_none_or(|known| InstanceRow { since, ..known.value } != row) {
             txn.record(Event::ProxyFollows {
                 proxy,
