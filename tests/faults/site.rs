@@ -52,18 +52,20 @@ impl Site {
 
     /// Starts it, and waits until it serves.
     pub(crate) fn serve(&mut self) {
-        let command = self.program(PORTCULLIS);
-        let said = self.serve_by(command);
-        assert!(self.live.is_some(), "it does not serve: {said}");
+        let said = self.serve_by(&mut self.program(PORTCULLIS));
+        assert!(self.is_serving(), "it does not serve: {said}");
     }
 
     /// Starts it by way of another program, and waits until it serves or has ended; answers what it said.
-    pub(crate) fn serve_by(&mut self, mut command: Command) -> String {
-        command.args(["serve", "--config", "authority.toml"]);
-        let live = Live::start(&mut command);
+    pub(crate) fn serve_by(&mut self, command: &mut Command) -> String {
+        let live = Live::start(command.args(["serve", "--config", "authority.toml"]));
         let (serves, said) = live.wait_for_line(START, |line| line.contains("the authority serves"));
         self.live = serves.then_some(live);
         said
+    }
+
+    pub(crate) fn is_serving(&self) -> bool {
+        self.live.is_some()
     }
 
     /// A program in the site's folder.
@@ -118,6 +120,11 @@ impl Site {
             .out
             .to_lowercase()
             .replace([':', ' '], "")
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.live.as_ref().unwrap().pid()
     }
 
     /// Asks it to stop, and waits until it has.
