@@ -9,10 +9,14 @@
 mod caller;
 #[path = "faults/full.rs"]
 mod full;
+#[path = "faults/ledger.rs"]
+mod ledger;
 #[path = "faults/mounts.rs"]
 mod mounts;
 #[path = "faults/site.rs"]
 mod site;
+#[path = "faults/short.rs"]
+mod short;
 mod support;
 #[path = "faults/traced.rs"]
 mod traced;

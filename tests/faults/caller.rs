@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 
 use crate::support::PATIENCE;
 
+/// The cluster that certificates are asked for.
+pub(crate) const CLUSTER: &str = "north";
+
 /// Somebody with a profile.
 #[derive(Clone)]
 pub(crate) struct Profile {
@@ -84,7 +87,7 @@ impl Caller {
     }
 
     pub(crate) fn issue(&mut self, id: &str) -> Result<Answer, String> {
-        self.ask("POST", "/v1/certificates", Some(&json!({ "id": id, "server_key": true })))
+        self.ask("POST", "/v1/certificates", Some(&json!({ "id": id, "cluster": CLUSTER, "server_key": true })))
     }
 
     /// Revokes a certificate by its serial number, or a user; waits for no proxy.

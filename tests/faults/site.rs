@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::caller::{Caller, Profile};
+use crate::caller::{CLUSTER, Caller, Profile};
 use crate::support::run::{Live, Said, program, run};
 use crate::support::{PATIENCE, PORTCULLIS, START};
 
@@ -86,7 +86,7 @@ impl Site {
 
     /// Adds the only cluster, which certificates are issued for.
     pub(crate) fn add_cluster(&self) {
-        self.ana(&["cluster", "add", "north", "--server", "https://north.example:7444", "--name", "north.example"])
+        self.ana(&["cluster", "add", CLUSTER, "--server", "https://north.example:7444", "--name", "north.example"])
             .ok();
     }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::caller::{Answer, Caller};
+use crate::ledger::{Ledger, owes_nothing, work};
 use crate::site::{Site, until};
 use crate::support::run::Live;
 use crate::support::{PATIENCE, PORTCULLIS};
@@ -31,16 +31,6 @@ const KINDS: [(&str, &str); 8] = [
     ("fallocate", "ENOSPC"),
     ("openat", "EMFILE"),
 ];
-
-/// What callers were told.
-#[derive(Default)]
-struct Ledger {
-    issued: Vec<String>,
-    revoking: Vec<String>,
-    revoked: Vec<String>,
-    unknown: usize,
-    refused: usize,
-}
 
 /// What came of all runs with one kind of failure.
 #[derive(Debug, Default)]
@@ -75,7 +65,7 @@ fn a_call_that_fails_under_the_running_authority_loses_nothing_acknowledged() {
         let ledger = one(&mut site, &rule, at_start, row);
         let (status, body) = site.plain("/readyz");
         assert_eq!(status, 200, "{rule}: started again without failures, it is not ready: {body}");
-        owes_nothing(&site, &rule, &ledger);
+        owes_nothing(&mut site.caller(), &rule, &ledger);
         row.runs += 1;
         row.issued += ledger.issued.len();
         row.revoked += ledger.revoked.len();
@@ -161,50 +151,4 @@ fn load(site: &Site, log: &Path) -> Ledger {
         over.store(true, Ordering::SeqCst);
     });
     ledger.into_inner().unwrap()
-}
-
-/// Issues a certificate and revokes two of three.
-fn work(caller: &mut Caller, ledger: &Mutex<Ledger>, number: usize) {
-    let issued = caller.issue("bea");
-    let Some(answer) = note(&issued, ledger) else { return };
-    let serial = answer.body["certificate"]["serial"].as_str().unwrap().to_owned();
-    ledger.lock().unwrap().issued.push(serial.clone());
-    if number.is_multiple_of(3) {
-        return;
-    }
-    ledger.lock().unwrap().revoking.push(serial.clone());
-    if note(&caller.revoke("certificate", &serial), ledger).is_some() {
-        ledger.lock().unwrap().revoked.push(serial);
-    }
-}
-
-/// The answer, if it is yes; otherwise which kind of no it is.
-fn note<'a>(answer: &'a Result<Answer, String>, ledger: &Mutex<Ledger>) -> Option<&'a Answer> {
-    let answer = answer.as_ref().ok()?;
-    if answer.is_ok() {
-        return Some(answer);
-    }
-    let mut ledger = ledger.lock().unwrap();
-    match (answer.status, answer.code()) {
-        (500, "outcome_unknown") => ledger.unknown += 1,
-        (503, "unavailable") | (507, "disk_full") => ledger.refused += 1,
-        _ => panic!("neither unknown nor refused: {answer:?}"),
-    }
-    None
-}
-
-/// Everything acknowledged is so.
-fn owes_nothing(site: &Site, rule: &str, ledger: &Ledger) {
-    let mut caller = site.caller();
-    for serial in &ledger.issued {
-        let state = caller.state(serial).unwrap();
-        if ledger.revoked.contains(serial) {
-            assert_eq!(state, "revoked", "{rule}: {serial} was revoked");
-        } else if ledger.revoking.contains(serial) {
-            assert!(["good", "revoked"].contains(&state.as_str()), "{rule}: {serial} is {state}");
-        } else {
-            assert_eq!(state, "good", "{rule}: {serial} was issued");
-        }
-    }
-    assert!(until(|| caller.issue("bea").unwrap(), Answer::is_ok).is_ok());
 }
