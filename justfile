@@ -47,6 +47,10 @@ damage COUNT SEED="1":
 losses COUNT SEED="1":
     PORTCULLIS_LOSSES={{COUNT}} PORTCULLIS_LOSSES_SEED={{SEED}} cargo test --locked --lib store::local::tests::losses -- --nocapture
 
+# So many runs in which strace makes a call of the running authority fail (docs/store.md); the tests have 8 of them.
+traced COUNT SEED="1":
+    PORTCULLIS_TRACED={{COUNT}} PORTCULLIS_TRACED_SEED={{SEED}} cargo test --locked --test faults traced:: -- --nocapture
+
 # One measurement of `docs/performance.md`: `just bench lookups`.
 bench NAME:
     cargo bench --locked --bench {{NAME}}

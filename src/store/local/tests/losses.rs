@@ -182,3 +182,17 @@ fn whatever_was_acknowledged_survives_every_loss_of_what_was_not_synced() {
     let least = [tally.starting, tally.working, tally.bad_syncs, tally.torn as u64].into_iter().min().unwrap();
     assert!(least * 20 >= cuts, "too few of a kind: {tally:?}");
 }
+
+#[test]
+fn a_mark_names_only_what_is_synced_and_frames_begin_at_blocks_of_their_own() {
+    let mut life = Life::begin(&mut Dice(1));
+    let store = life.make().unwrap();
+    life.account.work(&store, 9, || false);
+    drop(store);
+    let store = life.open().unwrap();
+    life.account.resume(&store);
+    drop(store);
+    assert_eq!(life.disk.broken(), Vec::<String>::new());
+    let (marks, frames) = life.disk.witnessed();
+    assert!(marks > 5 && frames > 9, "{marks} marks, {frames} frames");
+}

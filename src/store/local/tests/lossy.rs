@@ -38,6 +38,8 @@ pub(super) struct State {
     is_off: bool,
     /// Broken rules of order.
     broken: Vec<String>,
+    /// How many marks and frames the rules were held against.
+    pub(super) witnessed: (u64, u64),
 }
 
 /// The content of a file.
@@ -73,6 +75,7 @@ impl LossyDisk {
             until_bad_sync: None,
             is_off: false,
             broken: Vec::new(),
+            witnessed: (0, 0),
         })))
     }
 
@@ -105,6 +108,11 @@ impl LossyDisk {
     /// The rules of order that were broken.
     pub(super) fn broken(&self) -> Vec<String> {
         self.state().broken.clone()
+    }
+
+    /// How many marks and frames they were held against.
+    pub(super) fn witnessed(&self) -> (u64, u64) {
+        self.state().witnessed
     }
 
     /// How many names there are in a folder.
@@ -347,7 +355,7 @@ impl DiskFile for LossyFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.disk.on()?;
         let offset = usize::try_from(offset).unwrap();
-        let broken = witness::of_write(&state, self.id, bytes, offset);
+        let broken = witness::of_write(&mut state, self.id, bytes, offset);
         state.broken.extend(broken);
         state.files[self.id].write(bytes, offset);
         state.done_to(Some(self.id))

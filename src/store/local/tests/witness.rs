@@ -14,14 +14,16 @@ use super::lossy::{PAGE, State, is_segment};
 const FRAME: &[u8] = b"PCLSFRAM";
 
 /// The rule that a write breaks, if it does.
-pub(super) fn of_write(state: &State, id: usize, bytes: &[u8], offset: usize) -> Option<String> {
-    let name = state.name(id)?;
+pub(super) fn of_write(state: &mut State, id: usize, bytes: &[u8], offset: usize) -> Option<String> {
+    let name = state.name(id)?.to_owned();
     if name.ends_with("mark") {
+        state.witnessed.0 += 1;
         return of_mark(state, id, bytes, offset);
     }
-    if is_segment(name) && bytes.starts_with(FRAME) {
+    if is_segment(&name) && bytes.starts_with(FRAME) {
+        state.witnessed.1 += 1;
         let apart = offset.is_multiple_of(BLOCK) && bytes.len().is_multiple_of(BLOCK);
-        let named = state.durable_names.get(name) == Some(&id);
+        let named = state.durable_names.get(&name) == Some(&id);
         let settled = state.files[id].dirty.is_empty();
         let well = apart && named && settled;
         return (!well).then(|| format!("{}: a frame at {offset}: {apart} {named} {settled}", name.display()));
