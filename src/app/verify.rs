@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::authority::Places;
 use super::backup::Backup;
-use super::{AppError, Doing};
-use crate::disk::SystemDisk;
+use super::{AppError, Doing, Progress};
+use crate::disk::{Disk, SystemDisk};
 use crate::standing::Revision;
 use crate::store::entry;
 use crate::store::local::copy::lock;
@@ -148,9 +148,14 @@ pub struct Rebuilt {
 }
 
 /// Makes the index anew from the journal; the store must not be running. Blocking.
-pub fn rebuild_index(places: &Places, world: &World) -> Result<Rebuilt, AppError> {
-    let entropy = Arc::clone(&world.entropy);
-    let rebuilt = rebuild::rebuild(&places.store, Arc::new(SystemDisk), entropy, Options::default());
+pub fn rebuild_index(
+    places: &Places,
+    world: &World,
+    progress: impl Fn(Progress) + Send + Sync + 'static,
+) -> Result<Rebuilt, AppError> {
+    let (entropy, disk): (_, Arc<dyn Disk>) = (Arc::clone(&world.entropy), Arc::new(SystemDisk));
+    let rebuilt =
+        rebuild::rebuild(&places.store, &disk, entropy, Options::default(), move |done| progress(done.into()));
     let (before, after) = rebuilt.doing("making the index anew")?;
     let hash = |hash: u128| format!("{hash:032x}");
     Ok(Rebuilt {

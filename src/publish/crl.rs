@@ -26,7 +26,7 @@ use crate::status::{Status, Statuses};
 use crate::store::record::{Record, Table};
 use crate::store::txn::Txn;
 use crate::world::{Moment, Timestamp};
-use crate::x509::crl::{Entry, ToBeSigned};
+use crate::x509::crl::{Crl, Entry, ToBeSigned};
 
 /// How often a list is signed anew.
 pub const INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -142,6 +142,7 @@ impl Lists {
         if let Some(present) = self.published(&issuer.name).filter(|present| present.number > number) {
             return Ok(present);
         }
+        self.must_grow(&issuer.name, number)?;
         self.write(&issuer.name, &published.der).map_err(|error| {
             Rejected::new(Code::Unavailable, format!("the list of {} was not written: {error}", issuer.name))
         })?;
@@ -180,6 +181,26 @@ impl Lists {
         }
         entries.sort_unstable_by_key(|entry| entry.serial);
         Ok(entries)
+    }
+
+    /// The first list of this process takes the place of an earlier one's, which must not have a higher number: relying
+    /// parties would go on with that.
+    fn must_grow(&self, issuer: &IssuerName, number: Revision) -> Result<(), Rejected> {
+        let path = self.folder.join(format!("{issuer}.crl"));
+        if self.published(issuer).is_some() || !path.exists() {
+            return Ok(());
+        }
+        let fault = |error: &dyn std::fmt::Display| {
+            Rejected::new(Code::Unavailable, format!("{} was not replaced: {error}", path.display()))
+        };
+        let der = fs::read(&path).map_err(|error| fault(&error))?;
+        let present = Crl::from_der(&der).ok().and_then(|list| Revision::from_crl_number(&list.number?));
+        match present {
+            Some(present) if present >= number => {
+                Err(fault(&format_args!("its number is {present}, and ours {number}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Written under another name, synced, renamed: whoever reads the folder never sees half a list.

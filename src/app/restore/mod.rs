@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::authority::Places;
 use super::backup::Backup;
 use super::rolled_back::{READY, beside, is_ready, staging};
-use super::{AppError, Doing};
+use super::{AppError, Doing, Progress};
 use crate::access::{Actor, Part};
 use crate::ca::rows::AuthorityRow;
 use crate::ca::vault::write_new_private;
@@ -29,7 +29,7 @@ use crate::ledger::credentials::{Fallen, Standing, find_by_issuer, standing};
 use crate::revocation::reimport::{BeginEra, TakenOver, Told, take_over};
 use crate::standing::Revision;
 use crate::store::local::Options;
-use crate::store::local::copy::{Done, New, begin_era, lock};
+use crate::store::local::copy::{New, begin_era, lock};
 use crate::store::local::witness::read_mark;
 use crate::store::txn::Txn;
 use crate::world::World;
@@ -47,8 +47,14 @@ pub struct Wish {
     pub lists: Vec<PathBuf>,
     /// Whether to go on where nobody tells what happened after the backup.
     pub accept_rollback: bool,
-    /// How the new store is opened.
-    pub options: Options,
+    options: Options,
+}
+
+impl Wish {
+    /// A wish for the authority whose files are in `places`.
+    pub fn new(places: Places, from: PathBuf, lists: Vec<PathBuf>, accept_rollback: bool) -> Self {
+        Self { places, from, lists, accept_rollback, options: Options::default() }
+    }
 }
 
 /// What a restore does, for whoever has to agree to it.
@@ -91,7 +97,7 @@ pub enum Ended {
 pub fn restore(
     wish: &Wish,
     world: &World,
-    progress: &mut dyn FnMut(Done),
+    progress: &mut dyn FnMut(Progress),
     agree: &mut dyn FnMut(&Preview) -> bool,
 ) -> Result<Ended, AppError> {
     let place = Place::take(&wish.places)?;
@@ -113,7 +119,7 @@ pub fn restore(
         entropy: Arc::clone(&world.entropy),
         options: wish.options.clone(),
     };
-    let store = begin_era(&backup.folder, &backup.journal, new, progress);
+    let store = begin_era(&backup.folder, &backup.journal, new, &mut |done| progress(done.into()));
     let engine = Engine::new(Arc::new(store.doing("making the new store")?), world.clone());
     let taken_over = sight.take_over(&engine, era, backup.journal.revision)?;
     let end = engine.store().end();
