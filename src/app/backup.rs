@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::authority::Places;
+use super::rolled_back::folder_of;
 use super::{AppError, Doing, Progress};
 use crate::ca::vault::write_new_private;
 use crate::disk::{Disk, SystemDisk};
@@ -100,7 +101,7 @@ pub fn take(
     let text = serde_json::to_vec_pretty(&manifest).doing("writing the manifest")?;
     let (path, unfinished) = (out.join(MANIFEST), out.join(format!("{MANIFEST}.new")));
     crate::disk::replace(&disk, &path, &unfinished, &text).doing("writing the manifest")?;
-    disk.sync_dir(out.parent().unwrap_or_else(|| Path::new("/"))).doing("writing the backup")?;
+    disk.sync_dir(folder_of(out)).doing("writing the backup")?;
     Ok(manifest)
 }
 

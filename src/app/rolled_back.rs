@@ -77,5 +77,10 @@ pub(super) fn beside(store: &Path, what: &str) -> PathBuf {
     store.with_file_name(format!("{name}.{what}"))
 }
 
+/// The folder that something lies in, also where its path is a name alone.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
 /// In a store that is being restored: it is whole, and only has to be put in its place.
 pub(super) const READY: &str = "restored";

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::authority::Places;
 use super::backup::Backup;
-use super::rolled_back::{READY, beside, is_ready, staging};
+use super::rolled_back::{READY, beside, folder_of, is_ready, staging};
 use super::{AppError, Doing, Progress};
 use crate::access::{Actor, Part};
 use crate::ca::rows::AuthorityRow;
@@ -148,7 +148,7 @@ impl Place {
     /// Takes the locks: of a store that is there, and of restoring it.
     fn take(places: &Places) -> Result<Self, AppError> {
         let store = places.store.clone();
-        let parent = store.parent().unwrap_or_else(|| Path::new("/"));
+        let parent = folder_of(&store);
         fs::create_dir_all(parent).doing(format_args!("making {}", parent.display()))?;
         let own = beside(&store, "restore-lock");
         let alone = SystemDisk.lock(&own);
@@ -197,7 +197,7 @@ impl Place {
     /// Moves the old store aside and the new one in its place; each of the two steps is durable before the next.
     fn swap(&self, replaced: Option<&Path>) -> Result<(), AppError> {
         let doing = "putting the new store in its place";
-        let parent = self.store.parent().unwrap_or_else(|| Path::new("/"));
+        let parent = folder_of(&self.store);
         let ready = self.staging.join(READY);
         if !ready.exists() {
             write_new_private(&ready, b"").doing(doing)?;
