@@ -190,8 +190,8 @@ impl Shown for Preview {
     fn table(&self) -> Sheet {
         let taken = &self.taken_over;
         let taken_over = format!(
-            "{} cut-offs, {} revoked certificates, {} that are not on the record, {} locks, {} deletions",
-            taken.cut_offs, taken.revocations, taken.serials, taken.locks, taken.deletions
+            "{} cut-offs, {} revoked certificates, {} that are not on the record, {} locks, {} deletions, {} roles",
+            taken.cut_offs, taken.revocations, taken.serials, taken.locks, taken.deletions, taken.roles
         );
         Sheet::pairs(vec![
             ("Backup", format!("{}, taken {}", self.backup, self.taken)),

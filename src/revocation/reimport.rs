@@ -11,14 +11,14 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::access::{Actor, Permission, Permit, Scope};
+use crate::access::{Actor, Permission, Permit, Role, Scope};
 use crate::ca::proxies::join::following;
 use crate::ca::rows::AuthorityRow;
 use crate::command::{Command, Query, Rejected};
 use crate::directory::rows::{DeletedRow, IdentityRow, RoleBindingRow};
 use crate::directory::{admins, membership};
 use crate::engine::Engine;
-use crate::ident::{AnyId, ClusterName, IssuerName, ShortFingerprint};
+use crate::ident::{AnyId, ClusterName, IdentityId, IssuerName, ShortFingerprint};
 use crate::journal::{Cause, Event, Witness};
 use crate::ledger::cuts::{self, Why};
 use crate::ledger::import::{self, Restores};
@@ -42,6 +42,8 @@ pub enum Told {
     Locked(Lock),
     /// An identity was deleted.
     Deleted(DeletedRow),
+    /// An identity had these roles in the end, and no other.
+    Roles(IdentityId, Vec<Role>),
     /// A certificate without a record was revoked.
     Listed(ListedSerialRow),
 }
@@ -59,6 +61,8 @@ pub struct TakenOver {
     pub deletions: usize,
     /// Locks that were not on the record.
     pub locks: usize,
+    /// Identities from whom a role was withdrawn again.
+    pub roles: usize,
     /// Who is locked until an admin has looked, sorted.
     pub locked: Vec<String>,
 }
@@ -72,6 +76,7 @@ impl TakenOver {
         self.serials += other.serials;
         self.deletions += other.deletions;
         self.locks += other.locks;
+        self.roles += other.roles;
         let all: BTreeSet<_> = self.locked.into_iter().chain(other.locked).collect();
         self.locked = all.into_iter().collect();
         self
@@ -198,6 +203,7 @@ impl TakeOver<'_> {
             Step::Lock(key) => import::lock(txn, moment.now, key, self.witness),
             Step::CutAnew(fingerprint) => cuts::cut_off(txn, moment, CutKey::Via(*fingerprint), Cause::TakenOver, &why),
             Step::Delete(row) => delete(txn, row),
+            Step::Withdraw(id, kept) => admins::keep_only(txn, id, kept),
             Step::CutOff(key, cut, cause) => {
                 if let CutKey::Issuer(issuer) = key {
                     retire(txn, issuer)?;

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::authority::Places;
 use super::backup::Backup;
-use super::rolled_back::{READY, beside, folder_of, is_ready, staging};
+use super::rolled_back::{READY, beside, folder_of, is_between, staging};
 use super::{AppError, Doing, Progress};
 use crate::access::{Actor, Part};
 use crate::ca::rows::AuthorityRow;
@@ -163,9 +163,9 @@ impl Place {
         self.store.exists()
     }
 
-    /// Does the last step of a restore that was interrupted before it.
+    /// Does the last step of a restore that was interrupted right before it.
     fn go_on(&self) -> Result<bool, AppError> {
-        if self.is_occupied() || !is_ready(&self.staging) {
+        if !is_between(&self.store) {
             return Ok(false);
         }
         self.swap(None)?;
@@ -200,7 +200,8 @@ impl Place {
         let parent = folder_of(&self.store);
         let ready = self.staging.join(READY);
         if !ready.exists() {
-            write_new_private(&ready, b"").doing(doing)?;
+            let name = replaced.and_then(Path::file_name).unwrap_or_default();
+            write_new_private(&ready, name.as_encoded_bytes()).doing(doing)?;
             SystemDisk.sync_dir(&self.staging).doing(doing)?;
             SystemDisk.sync_dir(parent).doing(doing)?;
         }
@@ -355,12 +356,13 @@ impl Sight {
                  issued anew, and who was added has to be added again"
             ));
         }
-        if self.journal.is_none() {
-            lost.push(
-                "locks made after the backup, and who was deleted or left a group: lists do not show them. Proxies that \
-                 followed hand in what they know"
-                    .to_owned(),
-            );
+        let told = self.journal.as_ref().map(|journal| journal.read.end);
+        if told.is_none_or(|told| told < newest) {
+            let since = told.map_or(from, |told| told.max(from));
+            lost.push(format!(
+                "locks made after {since}, who was deleted or left a group, and roles that were withdrawn: lists do not \
+                 show them. Proxies that followed hand in what they know of locks"
+            ));
         }
         if known_to.is_none_or(|known| known < newest) {
             let known = known_to.unwrap_or(from);

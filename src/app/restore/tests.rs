@@ -11,6 +11,7 @@ use crate::ca::clusters::{self, Authorities as Keys, NewCluster};
 use crate::ca::init::{create_authorities, first_admin, open_authorities};
 use crate::ca::issue::{Issue, Purpose};
 use crate::ca::keys::Issuer;
+use crate::ca::proxies::join::{Equip, Invite};
 use crate::ca::vault::Vault;
 use crate::config::passphrase::Passphrase;
 use crate::directory::identities::AddIdentity;
@@ -336,6 +337,23 @@ fn a_list_that_somebody_else_signed_is_no_witness() {
     let refused = given(&KeyPair::generate().unwrap()).unwrap_err().to_string();
     assert!(refused.contains("not signed by an authority"), "{refused}");
     assert_eq!(given(&issuer.key).unwrap(), Ended::Declined);
+}
+
+#[test]
+fn a_token_to_join_with_does_not_come_back_with_a_backup() {
+    let site = Site::new();
+    let open = site.open();
+    let (token, proxy, cluster) = ([7; 32], "prod-a".parse().unwrap(), "prod".parse().unwrap());
+    open.engine.run(&site.admin, &Invite { proxy, cluster, secret_hash: token }).unwrap();
+    drop(open);
+    let from = site.backup("backup");
+    site.restore(&from);
+    let open = site.open();
+    let key = || PublicKey::of(&KeyPair::generate().unwrap()).unwrap();
+    let (keyring, places) = (Arc::clone(&open.keys.keyring), open.keys.places.clone());
+    let equip = Equip { follower_key: key(), server_key: key(), keyring, places };
+    let refused = open.engine.run(&Actor::Joiner { token }, &equip.on_token(token)).unwrap_err().to_string();
+    assert!(refused.contains("before a restore"), "{refused}");
 }
 
 #[test]

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{TakenOver, Told, permission, scope};
-use crate::access::{Permission, Permit, Scope};
+use crate::access::{Permission, Permit, Role, Scope};
 use crate::ca::rows::AuthorityRow;
 use crate::command::{Query, Rejected};
 use crate::directory::membership;
-use crate::directory::rows::DeletedRow;
-use crate::ident::{AnyId, ClusterName, Fingerprint, ShortFingerprint};
+use crate::directory::rows::{DeletedRow, RoleBindingRow};
+use crate::ident::{AnyId, ClusterName, Fingerprint, IdentityId, ShortFingerprint};
 use crate::journal::{Cause, Witness};
 use crate::ledger::credentials::{self, Fallen, Standing};
 use crate::ledger::import::{self, Restores};
@@ -38,6 +38,7 @@ pub(super) enum Step {
     Lock(LockKey),
     CutAnew(Fingerprint),
     Delete(DeletedRow),
+    Withdraw(IdentityId, Vec<Role>),
     CutOff(CutKey, Cut, Cause),
     Revoke(RevokedRow),
     NoteLock(Lock),
@@ -119,6 +120,13 @@ impl New {
             Told::Deleted(row) => {
                 self.locks.insert(LockKey { id: AnyId::from(&row.id), cluster: None });
                 self.deletions.insert(row.id.to_string(), row.clone());
+            }
+            Told::Roles(id, kept) => {
+                let had = txn.peek::<RoleBindingRow>(id)?.map(|row| row.value.roles).unwrap_or_default();
+                if had.iter().any(|role| !kept.contains(role)) {
+                    self.locks.insert(LockKey { id: AnyId::from(id), cluster: None });
+                    self.facts.push(Step::Withdraw(id.clone(), kept.clone()));
+                }
             }
             Told::Listed(row) => {
                 if restores.has_lost(row.cut.revision)
@@ -221,6 +229,7 @@ impl New {
             serials: count(|step| matches!(step, Step::List(_))),
             deletions: self.deletions.len(),
             locks: count(|step| matches!(step, Step::NoteLock(_))),
+            roles: count(|step| matches!(step, Step::Withdraw(..))),
             locked: self.locks.iter().map(shown).collect(),
         };
         let mut steps: Vec<Step> = self.locks.into_iter().map(Step::Lock).collect();
