@@ -95,8 +95,9 @@ fn store<A: AsRef<OsStr>>(authority: &Demo, verb: &str, arguments: impl IntoIter
 }
 
 fn backup(authority: &Demo, name: &str) -> PathBuf {
+    // By its name alone: the folder is the one that the command runs in.
     let out = authority.file(name);
-    store(authority, "backup", [OsStr::new("--out"), out.as_os_str()]).ok().saying(&["passphrase", "not in it"]);
+    store(authority, "backup", ["--out", name]).ok().saying(&["passphrase", "not in it"]);
     verified(authority, &out);
     out
 }
@@ -162,8 +163,10 @@ fn ocsp(authority: &Demo, issuer: &str, who: &Kubeconfig) -> String {
 fn the_journal_of_the_store_in_place_keeps_out_whoever_was_kept_out() {
     let mut authority = Demo::start();
     let people = People::of(&authority, "demo");
+    authority.admin(["user", "add", "mona", "--role", "admin"]).ok();
     let from = backup(&authority, "backup");
     let ivan = people.keep_out(&authority, "demo");
+    authority.admin(["user", "edit", "mona", "--remove-role", "admin", "--yes"]).ok();
     let revoked: Vec<&Kubeconfig> = people.revoked().into_iter().chain([&ivan]).collect();
     until_listed(&authority, "demo-1", &revoked);
     restore(&authority, &from, &["--yes"]).ended(1).saying(&["in use"]);
@@ -192,6 +195,8 @@ fn the_journal_of_the_store_in_place_keeps_out_whoever_was_kept_out() {
     }
     authority.admin(["user", "show", "alice"]).ok().saying(&["since the restore"]);
     authority.admin(["user", "show", "erin"]).ended(1);
+    let mona = authority.json(["user", "show", "mona"]);
+    assert!(mona["roles"].as_array().is_some_and(Vec::is_empty) && locked(&authority, "mona"), "{mona}");
     assert!(!locked(&authority, "hilde"));
     // Who has been looked at gets something new, and only that works.
     let refused = authority.admin(["kubeconfig", "alice", "--out", "early.yaml"]);
@@ -528,6 +533,12 @@ fn a_restore_that_is_killed_leaves_the_old_store_or_the_new_one() {
     fs::write(staging.join("restored"), "").expect("a file");
     start_in_vain(&authority).ended(1).saying(&["interrupted", "run `portcullis store restore` again"]);
     restore(&authority, &from, &["--yes"]).ok().saying(&["interrupted"]);
+    // An attempt whose old store went on to be used, and is gone: what it knew is not there, and is asked for.
+    fs::rename(authority.dir().join("store"), &staging).expect("a rename");
+    fs::write(staging.join("restored"), "store.replaced-1-1").expect("a file");
+    fs::remove_dir_all(authority.dir().join("crl")).expect("the lists");
+    restore(&authority, &from, &["--yes"]).ended(1).saying(&["nothing here tells"]);
+    fs::rename(&staging, authority.dir().join("store")).expect("a rename");
     authority.start_again();
     assert_eq!(ask(proxy_port(&authority), &alice, 20).0, 401);
 }

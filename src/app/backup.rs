@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::authority::Places;
-use super::{AppError, Doing};
+use super::rolled_back::folder_of;
+use super::{AppError, Doing, Progress};
 use crate::ca::vault::write_new_private;
 use crate::disk::{Disk, SystemDisk};
 use crate::ident::Fingerprint;
 use crate::standing::Revision;
 use crate::store::Timeline;
-use crate::store::local::copy::{Copied, Done, copy_journal};
+use crate::store::local::copy::{Copied, copy_journal};
 use crate::store::local::witness::{self, Seen, SegmentRead};
 use crate::world::Timestamp;
 
@@ -68,7 +69,12 @@ pub struct Backup {
 }
 
 /// Takes a backup of what lies in `places` into a new folder. Blocking.
-pub fn take(places: &Places, out: &Path, now: Timestamp, progress: &mut dyn FnMut(Done)) -> Result<Manifest, AppError> {
+pub fn take(
+    places: &Places,
+    out: &Path,
+    now: Timestamp,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Manifest, AppError> {
     let disk = SystemDisk;
     make_new(&disk, out)?;
     let journal = journal(&disk, &places.store, out, progress)?;
@@ -95,7 +101,7 @@ pub fn take(places: &Places, out: &Path, now: Timestamp, progress: &mut dyn FnMu
     let text = serde_json::to_vec_pretty(&manifest).doing("writing the manifest")?;
     let (path, unfinished) = (out.join(MANIFEST), out.join(format!("{MANIFEST}.new")));
     crate::disk::replace(&disk, &path, &unfinished, &text).doing("writing the manifest")?;
-    disk.sync_dir(out.parent().unwrap_or_else(|| Path::new("/"))).doing("writing the backup")?;
+    disk.sync_dir(folder_of(out)).doing("writing the backup")?;
     Ok(manifest)
 }
 
@@ -181,17 +187,23 @@ fn make_new(disk: &dyn Disk, out: &Path) -> Result<(), AppError> {
 }
 
 /// The store may be started or stopped in the middle, which leaves other segments than were listed.
-fn journal(disk: &SystemDisk, store: &Path, out: &Path, progress: &mut dyn FnMut(Done)) -> Result<Copied, AppError> {
+fn journal(
+    disk: &SystemDisk,
+    store: &Path,
+    out: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Copied, AppError> {
     let to = out.join(JOURNAL);
     for _ in 1..ATTEMPTS {
-        if let Ok(copied) = copy_journal(disk, store, &to, progress) {
+        if let Ok(copied) = copy_journal(disk, store, &to, &mut |done| progress(done.into())) {
             return Ok(copied);
         }
         for name in disk.list(&to).doing("reading the backup")? {
             disk.remove(&to.join(name)).doing("beginning the backup anew")?;
         }
     }
-    copy_journal(disk, store, &to, progress).doing(format_args!("copying the journal of {}", store.display()))
+    copy_journal(disk, store, &to, &mut |done| progress(done.into()))
+        .doing(format_args!("copying the journal of {}", store.display()))
 }
 
 fn copy_files(

@@ -19,6 +19,8 @@ pub mod verify;
 
 use std::fmt;
 
+use crate::store::local::copy::Done;
+
 /// The program cannot start or go on; fit for whoever started it.
 #[derive(Debug)]
 pub struct AppError(String);
@@ -37,6 +39,21 @@ impl fmt::Display for AppError {
 }
 
 impl std::error::Error for AppError {}
+
+/// How much of something long is done, in octets.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// So many …
+    pub done: u64,
+    /// … of so many.
+    pub of: u64,
+}
+
+impl From<Done> for Progress {
+    fn from(done: Done) -> Self {
+        Self { done: done.octets, of: done.of }
+    }
+}
 
 /// Adds to an error what was being done.
 trait Doing<T> {

@@ -29,7 +29,7 @@ pub(super) fn must_not_be(end: Revision, lists: &Path) -> Result<(), AppError> {
 
 /// Refuses where a restore was interrupted between taking the old store away and putting the new one in its place.
 pub(super) fn must_not_be_between(places: &Places) -> Result<(), AppError> {
-    if places.store.exists() || !is_ready(&staging(&places.store)) {
+    if !is_between(&places.store) {
         return Ok(());
     }
     Err(AppError::new(
@@ -66,9 +66,12 @@ pub(super) fn staging(store: &Path) -> PathBuf {
     beside(store, "restoring")
 }
 
-/// Whether a store that is being restored is whole and was agreed to.
-pub(super) fn is_ready(staging: &Path) -> bool {
-    staging.join(READY).exists()
+/// Whether a restore was interrupted right before its last step: no store is in place, the new one is whole and was
+/// agreed to, and the old one is where it was to be moved. If it is not there, it was in use again since, and the new one
+/// knows nothing of that.
+pub(super) fn is_between(store: &Path) -> bool {
+    let Ok(replaced) = std::fs::read_to_string(staging(store).join(READY)) else { return false };
+    !store.exists() && (replaced.is_empty() || store.with_file_name(replaced).exists())
 }
 
 /// The store's name with something behind it.
@@ -77,5 +80,11 @@ pub(super) fn beside(store: &Path, what: &str) -> PathBuf {
     store.with_file_name(format!("{name}.{what}"))
 }
 
-/// In a store that is being restored: it is whole, and only has to be put in its place.
+/// The folder that something lies in, also where its path is a name alone.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+/// In a store that is being restored: it is whole, and only has to be put in its place; the name that the old one is given
+/// before, if there is one.
 pub(super) const READY: &str = "restored";

@@ -7,11 +7,11 @@ use serde::Serialize;
 
 use super::authority::Places;
 use super::backup::Backup;
-use super::{AppError, Doing};
+use super::{AppError, Doing, Progress};
 use crate::disk::{Disk, SystemDisk};
 use crate::standing::Revision;
 use crate::store::entry;
-use crate::store::local::copy::{Done, lock};
+use crate::store::local::copy::lock;
 use crate::store::local::witness::{self, Seen, SegmentRead};
 use crate::store::local::{OpenError, Options, rebuild};
 use crate::world::World;
@@ -151,10 +151,11 @@ pub struct Rebuilt {
 pub fn rebuild_index(
     places: &Places,
     world: &World,
-    progress: impl Fn(Done) + Send + Sync + 'static,
+    progress: impl Fn(Progress) + Send + Sync + 'static,
 ) -> Result<Rebuilt, AppError> {
     let (entropy, disk): (_, Arc<dyn Disk>) = (Arc::clone(&world.entropy), Arc::new(SystemDisk));
-    let rebuilt = rebuild::rebuild(&places.store, &disk, entropy, Options::default(), progress);
+    let rebuilt =
+        rebuild::rebuild(&places.store, &disk, entropy, Options::default(), move |done| progress(done.into()));
     let (before, after) = rebuilt.doing("making the index anew")?;
     let hash = |hash: u128| format!("{hash:032x}");
     Ok(Rebuilt {

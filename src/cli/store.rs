@@ -10,11 +10,10 @@ use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::output::{self, Format, Sheet, Shown};
 use super::settings;
+use crate::app;
 use crate::app::backup::{self, Manifest};
 use crate::app::restore::{self, Ended, Preview, Wish};
 use crate::app::verify::{self, Found, Rebuilt};
-use crate::store::local::Options;
-use crate::store::local::copy::Done;
 use crate::world::World;
 
 pub(super) fn run(context: &Context, command: args::Store) -> Result<Exit, Failure> {
@@ -74,13 +73,7 @@ fn rebuild(context: &Context, place: &args::Where) -> Result<Exit, Failure> {
 fn put_back(context: &Context, args: args::Restore) -> Result<Exit, Failure> {
     let asking = Asking::new(args.sure)?;
     let places = settings::places(&args.place)?;
-    let wish = Wish {
-        places,
-        from: args.from,
-        lists: args.lists,
-        accept_rollback: args.accept_rollback,
-        options: Options::default(),
-    };
+    let wish = Wish::new(places, args.from, args.lists, args.accept_rollback);
     let (mut progress, mut refused) = (Progress::new("copying"), None);
     let ended = restore::restore(&wish, &World::system(), &mut |done| progress.tell(done), &mut |preview| match agree(
         context, asking, preview,
@@ -197,8 +190,8 @@ impl Shown for Preview {
     fn table(&self) -> Sheet {
         let taken = &self.taken_over;
         let taken_over = format!(
-            "{} cut-offs, {} revoked certificates, {} that are not on the record, {} locks, {} deletions",
-            taken.cut_offs, taken.revocations, taken.serials, taken.locks, taken.deletions
+            "{} cut-offs, {} revoked certificates, {} that are not on the record, {} locks, {} deletions, {} roles",
+            taken.cut_offs, taken.revocations, taken.serials, taken.locks, taken.deletions, taken.roles
         );
         Sheet::pairs(vec![
             ("Backup", format!("{}, taken {}", self.backup, self.taken)),
@@ -227,16 +220,17 @@ impl Progress {
         Self { what, began: Instant::now(), said: None }
     }
 
-    fn tell(&mut self, done: Done) {
+    fn tell(&mut self, progress: app::Progress) {
+        let app::Progress { done, of } = progress;
         let now = Instant::now();
         if now.duration_since(self.said.unwrap_or(self.began)) < SECOND || !std::io::stderr().is_terminal() {
             return;
         }
         self.said = Some(now);
-        let percent = done.octets.saturating_mul(100).checked_div(done.of).unwrap_or(100).min(100);
+        let percent = done.saturating_mul(100).checked_div(of).unwrap_or(100).min(100);
         let spent = now.duration_since(self.began).as_secs();
         let left = spent.saturating_mul(100 - percent).checked_div(percent.max(1)).unwrap_or_default();
-        let line = format!("\r{}: {} of {} octets, {percent} %, {left} s left ", self.what, done.octets, done.of);
+        let line = format!("\r{}: {done} of {of} octets, {percent} %, {left} s left ", self.what);
         let _ = std::io::stderr().lock().write_all(line.as_bytes());
     }
 

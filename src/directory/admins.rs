@@ -49,6 +49,18 @@ pub fn withdraw(txn: &mut Txn<'_>, now: Timestamp, id: &IdentityId, role: Role, 
     Ok(())
 }
 
+/// Withdraws every role but these, also from the last admin: what a backup brought back and was withdrawn since.
+pub fn keep_only(txn: &mut Txn<'_>, id: &IdentityId, kept: &[Role]) -> Result<(), Rejected> {
+    let (roles, gone): (Vec<_>, Vec<_>) = grants_of(txn, id)?.roles.into_iter().partition(|role| kept.contains(role));
+    if gone.is_empty() {
+        return Ok(());
+    }
+    bump(txn)?;
+    txn.put(id, &RoleBindingRow { id: id.clone(), roles })?;
+    gone.into_iter().for_each(|role| txn.record(Event::RoleWithdrawn { id: id.clone(), role }));
+    Ok(())
+}
+
 /// Removes the roles of an identity that is deleted; the caller has asked [`must_remain`].
 pub fn forget(txn: &mut Txn<'_>, id: &IdentityId) -> Result<(), Rejected> {
     for role in grants_of(txn, id)?.roles {

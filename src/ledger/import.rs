@@ -29,6 +29,11 @@ impl Restores {
         self.0.iter().map(|row| row.backup).min()
     }
 
+    /// Whether a row that appeared then is of an era before the last of them.
+    pub fn have_come_after(&self, created: Option<Revision>) -> bool {
+        self.0.last().zip(created).is_some_and(|(last, created)| created.era < last.era)
+    }
+
     /// Whether a commit at this revision was lost by one of them: only such a fact may be taken over.
     pub fn has_lost(&self, revision: Revision) -> bool {
         let Some(current) = self.0.last().map(|row| row.era) else { return false };
@@ -153,6 +158,8 @@ mod tests {
             assert!(!twice.has_lost(kept), "{kept}");
         }
         assert!(!restores(&[]).has_lost(at(10, 1)));
+        assert!(twice.have_come_after(Some(at(20, 95))) && !twice.have_come_after(Some(at(30, 96))));
+        assert!(!twice.have_come_after(None) && !restores(&[]).have_come_after(Some(at(10, 1))));
         assert_eq!(twice.oldest(), Some(at(10, 90)));
     }
 }

@@ -5,29 +5,31 @@
 //! out dead dies with it: `via/…` is cut anew. Locks come first, then `via/…`, then the facts themselves: interrupted,
 //! the same facts are new again and all of it is done once more.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+mod plan;
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::access::{Actor, Permission, Permit, Scope};
+use crate::access::{Actor, Permission, Permit, Role, Scope};
 use crate::ca::proxies::join::following;
 use crate::ca::rows::AuthorityRow;
 use crate::command::{Command, Query, Rejected};
 use crate::directory::rows::{DeletedRow, IdentityRow, RoleBindingRow};
 use crate::directory::{admins, membership};
 use crate::engine::Engine;
-use crate::ident::{AnyId, ClusterName, Fingerprint, IssuerName, ShortFingerprint};
+use crate::ident::{AnyId, ClusterName, IdentityId, IssuerName, ShortFingerprint};
 use crate::journal::{Cause, Event, Witness};
-use crate::ledger::credentials::{self, Fallen, Standing};
 use crate::ledger::cuts::{self, Why};
 use crate::ledger::import::{self, Restores};
-use crate::ledger::rows::{CertificateRole, CertificateRow, ListedSerialRow, RevokedRow};
-use crate::standing::{Cut, CutKey, Revision, is_cut};
-use crate::status::{Lock, LockKey};
-use crate::store::record::Stored;
+use crate::ledger::rows::ListedSerialRow;
+use crate::standing::{Cut, CutKey, Revision};
+use crate::status::Lock;
 use crate::store::txn::Txn;
 use crate::world::Moment;
 use crate::x509::reason::Reason;
+
+use plan::{Planning, Step};
 
 /// A fact of the time after the backup.
 #[derive(Clone, Debug)]
@@ -40,6 +42,8 @@ pub enum Told {
     Locked(Lock),
     /// An identity was deleted.
     Deleted(DeletedRow),
+    /// An identity had these roles in the end, and no other.
+    Roles(IdentityId, Vec<Role>),
     /// A certificate without a record was revoked.
     Listed(ListedSerialRow),
 }
@@ -57,6 +61,8 @@ pub struct TakenOver {
     pub deletions: usize,
     /// Locks that were not on the record.
     pub locks: usize,
+    /// Identities from whom a role was withdrawn again.
+    pub roles: usize,
     /// Who is locked until an admin has looked, sorted.
     pub locked: Vec<String>,
 }
@@ -70,6 +76,7 @@ impl TakenOver {
         self.serials += other.serials;
         self.deletions += other.deletions;
         self.locks += other.locks;
+        self.roles += other.roles;
         let all: BTreeSet<_> = self.locked.into_iter().chain(other.locked).collect();
         self.locked = all.into_iter().collect();
         self
@@ -146,218 +153,6 @@ impl Command for BeginEra {
     }
 }
 
-/// The part of what is told that is new, and what follows from it.
-struct Planning<'t> {
-    told: &'t [Told],
-    witness: &'t Witness,
-    cluster: Option<&'t ClusterName>,
-}
-
-#[derive(Debug, Default)]
-struct Plan {
-    steps: Vec<Step>,
-    counts: TakenOver,
-}
-
-/// What one or a few operations of a commit do.
-#[derive(Clone, Debug)]
-enum Step {
-    Lock(LockKey),
-    CutAnew(Fingerprint),
-    Delete(DeletedRow),
-    CutOff(CutKey, Cut, Cause),
-    Revoke(RevokedRow),
-    NoteLock(Lock),
-    List(ListedSerialRow),
-}
-
-impl Query for Planning<'_> {
-    type Answer = Plan;
-
-    fn permission(&self) -> Permission {
-        permission(self.cluster)
-    }
-
-    fn scope(&self, _: &mut Txn<'_>) -> Result<Scope, Rejected> {
-        Ok(scope(self.cluster))
-    }
-
-    fn answer(&self, _: &Permit, txn: &mut Txn<'_>, moment: &Moment<'_>) -> Result<Plan, Rejected> {
-        let mut new = New::default();
-        let restores = Restores::read(txn)?;
-        for told in self.told {
-            if self.may_tell(txn, told)? {
-                new.take(txn, &restores, told)?;
-            }
-        }
-        if !new.cuts.is_empty() || !new.revoked.is_empty() {
-            // The journal that was replaced saw nothing obtained after what it tells of; others may be late.
-            let is_late = *self.witness != Witness::Journal;
-            new.go_through_certificates(txn, moment, is_late)?;
-        }
-        Ok(new.into_plan())
-    }
-}
-
-impl Planning<'_> {
-    /// A proxy tells of any identity and group, but of its own cluster's authorities only: ending one cannot be undone,
-    /// and the infrastructure's would end every proxy and every admin.
-    fn may_tell(&self, txn: &Txn<'_>, told: &Told) -> Result<bool, Rejected> {
-        let (Some(cluster), Told::CutOff(CutKey::Issuer(issuer), ..)) = (self.cluster, told) else { return Ok(true) };
-        let row = txn.peek::<AuthorityRow>(issuer)?;
-        Ok(row.is_some_and(|row| row.value.cluster.as_ref() == Some(cluster)))
-    }
-}
-
-/// What is new.
-#[derive(Default)]
-struct New {
-    cuts: HashMap<CutKey, Vec<Revision>>,
-    revoked: HashMap<ShortFingerprint, Cut>,
-    locks: BTreeSet<LockKey>,
-    anew: Vec<Fingerprint>,
-    deletions: BTreeMap<String, DeletedRow>,
-    facts: Vec<Step>,
-    seen: HashSet<(CutKey, Revision)>,
-}
-
-impl New {
-    fn take(&mut self, txn: &mut Txn<'_>, restores: &Restores, told: &Told) -> Result<(), Rejected> {
-        match told {
-            Told::CutOff(key, cut, cause) => {
-                let is_first = self.seen.insert((key.clone(), cut.revision));
-                if is_first && restores.has_lost(cut.revision) && !import::has_cut_off(txn, key, cut.revision)? {
-                    self.lock_whom(txn, key)?;
-                    self.cuts.entry(key.clone()).or_default().push(cut.revision);
-                    self.facts.push(Step::CutOff(key.clone(), cut.clone(), *cause));
-                }
-            }
-            Told::Revoked(key, cut) => {
-                if restores.has_lost(cut.revision) {
-                    self.revoked.entry(*key).or_insert_with(|| cut.clone());
-                }
-            }
-            Told::Locked(lock) => {
-                if restores.has_lost(lock.revision) && !import::has_lock(txn, lock)? {
-                    self.locks.insert(lock.key.clone());
-                    self.facts.push(Step::NoteLock(lock.clone()));
-                }
-            }
-            Told::Deleted(row) => {
-                self.locks.insert(LockKey { id: AnyId::from(&row.id), cluster: None });
-                self.deletions.insert(row.id.to_string(), row.clone());
-            }
-            Told::Listed(row) => {
-                if restores.has_lost(row.cut.revision)
-                    && txn.peek::<ListedSerialRow>(&(row.issuer.clone(), row.serial))?.is_none()
-                {
-                    self.facts.push(Step::List(row.clone()));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whom a cut-off concerns by its key alone; a restore has undone what it was written for.
-    fn lock_whom(&mut self, txn: &mut Txn<'_>, key: &CutKey) -> Result<(), Rejected> {
-        self.locks.extend(LockKey::covering(key));
-        match key {
-            CutKey::Member(id, _) => {
-                self.locks.insert(LockKey { id: AnyId::from(id), cluster: None });
-            }
-            CutKey::Group(group) => {
-                let members = membership::members_of_group(txn, group)?;
-                self.locks.extend(members.iter().map(|id| LockKey { id: AnyId::from(id), cluster: None }));
-            }
-            CutKey::Identity(_)
-            | CutKey::IdentityOnCluster(..)
-            | CutKey::Agency(_)
-            | CutKey::AgencyOnCluster(..)
-            | CutKey::Issuer(_)
-            | CutKey::Via(_) => {}
-        }
-        Ok(())
-    }
-
-    /// Finds what the new facts kill: one pass, as a revocation may concern any of them.
-    fn go_through_certificates(
-        &mut self,
-        txn: &mut Txn<'_>,
-        moment: &Moment<'_>,
-        is_late: bool,
-    ) -> Result<(), Rejected> {
-        let mut after: Option<Fingerprint> = None;
-        loop {
-            let page = txn.scan::<CertificateRow>(&[], after.as_ref(), PAGE)?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some(last.value.fingerprint);
-            for row in page {
-                self.certificate(txn, moment, &row, is_late)?;
-            }
-        }
-    }
-
-    fn certificate(
-        &mut self,
-        txn: &Txn<'_>,
-        moment: &Moment<'_>,
-        row: &Stored<CertificateRow>,
-        is_late: bool,
-    ) -> Result<(), Rejected> {
-        let issued = row.created.unwrap_or_default();
-        let found = &row.value;
-        let revoked = match self.revoked.get(&found.fingerprint.short()) {
-            // One that is on the record already tells nothing new.
-            Some(_) if txn.peek::<RevokedRow>(&found.fingerprint)?.is_some() => None,
-            found => found.cloned(),
-        };
-        let killing: Vec<&CutKey> = found.cut_keys.iter().filter(|key| self.kills(key, issued)).collect();
-        if revoked.is_none() && killing.is_empty() {
-            return Ok(());
-        }
-        // Those that name whom they concern have locked them already.
-        let is_unnamed = |key: &&CutKey| matches!(key, CutKey::Group(_) | CutKey::Via(_));
-        let is_somebodys = matches!(found.role, CertificateRole::User | CertificateRole::Management);
-        if is_somebodys
-            && (revoked.is_some() || killing.iter().any(is_unnamed))
-            && let Ok(id) = found.subject.parse::<AnyId>()
-        {
-            self.locks.insert(LockKey { id, cluster: None });
-        }
-        let stood = credentials::standing(&mut txn.aside(), row, moment.now);
-        if is_late && stood != Err(Standing::Fallen(Fallen::Revoked)) {
-            self.anew.push(found.fingerprint);
-        }
-        if let Some(cut) = revoked {
-            let (fingerprint, serial) = (found.fingerprint, found.serial);
-            let row = RevokedRow { fingerprint, serial, at: cut.at, reason: cut.reason, cut: Some(cut.revision) };
-            self.facts.push(Step::Revoke(row));
-        }
-        Ok(())
-    }
-
-    fn kills(&self, key: &CutKey, issued: Revision) -> bool {
-        self.cuts.get(key).is_some_and(|cuts| cuts.iter().any(|cut| is_cut(key, issued, *cut)))
-    }
-
-    fn into_plan(self) -> Plan {
-        let count = |is_it: fn(&Step) -> bool| self.facts.iter().filter(|step| is_it(step)).count();
-        let counts = TakenOver {
-            cut_offs: count(|step| matches!(step, Step::CutOff(..))),
-            revocations: count(|step| matches!(step, Step::Revoke(_))),
-            serials: count(|step| matches!(step, Step::List(_))),
-            deletions: self.deletions.len(),
-            locks: count(|step| matches!(step, Step::NoteLock(_))),
-            locked: self.locks.iter().map(shown).collect(),
-        };
-        let mut steps: Vec<Step> = self.locks.into_iter().map(Step::Lock).collect();
-        steps.extend(self.anew.into_iter().map(Step::CutAnew));
-        steps.extend(self.deletions.into_values().map(Step::Delete));
-        steps.extend(self.facts);
-        Plan { steps, counts }
-    }
-}
-
 /// Steps that fit one commit each.
 fn batches(mut steps: &[Step]) -> Vec<&[Step]> {
     let mut found = Vec::new();
@@ -370,10 +165,6 @@ fn batches(mut steps: &[Step]) -> Vec<&[Step]> {
         steps = rest;
     }
     found
-}
-
-fn shown(key: &LockKey) -> String {
-    key.cluster.as_ref().map_or_else(|| key.id.to_string(), |cluster| format!("{} on {cluster}", key.id))
 }
 
 /// Some of the steps, in one commit.
@@ -412,6 +203,7 @@ impl TakeOver<'_> {
             Step::Lock(key) => import::lock(txn, moment.now, key, self.witness),
             Step::CutAnew(fingerprint) => cuts::cut_off(txn, moment, CutKey::Via(*fingerprint), Cause::TakenOver, &why),
             Step::Delete(row) => delete(txn, row),
+            Step::Withdraw(id, kept) => admins::keep_only(txn, id, kept),
             Step::CutOff(key, cut, cause) => {
                 if let CutKey::Issuer(issuer) = key {
                     retire(txn, issuer)?;
@@ -457,8 +249,115 @@ fn scope(cluster: Option<&ClusterName>) -> Scope {
 /// Steps in one commit: each is four operations at most, but for a deletion's memberships, and a commit holds 256.
 const STEPS: usize = 20;
 
-/// Certificates read at once: some 5 MiB.
-const PAGE: usize = 5000;
-
 #[cfg(test)]
-mod tests;
+mod tests {
+    use std::sync::Arc;
+
+    use super::plan::Planning;
+    use super::*;
+    use crate::access::Part;
+    use crate::directory::identities::AddIdentity;
+    use crate::ident::IdentityId;
+    use crate::journal::IdentityKind;
+    use crate::ledger::rows::LockRow;
+    use crate::store::Timeline;
+    use crate::store::memory::MemoryStore;
+    use crate::world::{Timestamp, World};
+
+    const RESTORE: Actor = Actor::System(Part::Restore);
+    const BACKUP: Revision = Revision { era: 10, number: 90 };
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+
+    /// A store in era 20, which began on a backup.
+    fn restored() -> Engine {
+        let engine = Engine::new(Arc::new(MemoryStore::new(20, Timeline([0; 16]))), World::system());
+        engine.run(&RESTORE, &BeginEra { era: 20, backup: BACKUP }).unwrap();
+        engine
+    }
+
+    fn add(engine: &Engine, id: &str, groups: &[String]) {
+        let groups = groups.iter().map(|group| group.parse().unwrap()).collect();
+        let (id, kind) = (id.parse().unwrap(), IdentityKind::User);
+        let add = AddIdentity { id, kind, groups, agency: None, role: None, reuse: false };
+        engine.run(&Actor::System(Part::Initialisation), &add).unwrap();
+    }
+
+    fn cut(number: u64) -> Cut {
+        Cut { revision: Revision { number, ..BACKUP }, at: NOW, reason: Reason::Unspecified }
+    }
+
+    fn told(engine: &Engine, told: &[Told]) -> TakenOver {
+        take_over(engine, &RESTORE, &Witness::Journal, None, told).unwrap()
+    }
+
+    fn is_locked(engine: &Engine, id: &str) -> bool {
+        let key = (id.parse().unwrap(), None);
+        Txn::begin(&**engine.store()).peek::<LockRow>(&key).unwrap().is_some_and(|lock| lock.value.by_restore)
+    }
+
+    #[test]
+    fn whoever_was_in_a_group_that_comes_back_is_locked() {
+        let engine = restored();
+        add(&engine, "alice", &["dev".to_owned()]);
+        add(&engine, "bob", &[]);
+        let group = CutKey::Group("dev".parse().unwrap());
+        let member = CutKey::Member("bob".parse().unwrap(), "ops".parse().unwrap());
+        let taken = told(&engine, &[Told::CutOff(group, cut(95), Cause::Deleted)]);
+        assert_eq!(taken.locked, ["alice"]);
+        assert!(is_locked(&engine, "alice") && !is_locked(&engine, "bob"));
+        assert_eq!(told(&engine, &[Told::CutOff(member, cut(96), Cause::Moved)]).locked, ["bob"]);
+    }
+
+    #[test]
+    fn much_is_taken_over_in_many_commits_and_once() {
+        let engine = restored();
+        let groups: Vec<String> = (0..32).map(|number| format!("group-{number}")).collect();
+        add(&engine, "erin", &groups);
+        let mut facts: Vec<Told> = (0..150)
+            .map(|number| {
+                let key = CutKey::Identity(format!("user-{number}").parse().unwrap());
+                Told::CutOff(key, cut(100 + number), Cause::Revoked)
+            })
+            .collect();
+        let id: IdentityId = "erin".parse().unwrap();
+        facts.push(Told::Deleted(DeletedRow { id: id.clone(), kind: IdentityKind::User, at: NOW }));
+        let taken = told(&engine, &facts);
+        assert_eq!((taken.cut_offs, taken.deletions, taken.locked.len()), (150, 1, 151));
+        let txn = Txn::begin(&**engine.store());
+        assert!(txn.peek::<IdentityRow>(&id).unwrap().is_none());
+        assert!(txn.peek::<DeletedRow>(&AnyId::from(&id)).unwrap().is_some());
+        let before = engine.store().end();
+        facts.pop();
+        assert!(told(&engine, &facts).is_empty());
+        assert_eq!(engine.store().end(), before);
+    }
+
+    #[test]
+    fn a_proxy_ends_no_authority_but_its_own_clusters() {
+        let engine = restored();
+        let prod: ClusterName = "prod".parse().unwrap();
+        let mut txn = Txn::begin(&**engine.store());
+        for (name, cluster) in [("infra", None), ("prod-1", Some("prod")), ("east-1", Some("east"))] {
+            let name: IssuerName = name.parse().unwrap();
+            let cluster = cluster.map(|cluster| cluster.parse().unwrap());
+            let row = AuthorityRow { name: name.clone(), cluster, der: Vec::new(), not_after: NOW, retired: false };
+            txn.put(&name, &row).unwrap();
+        }
+        txn.commit(NOW, &RESTORE).unwrap();
+        let may = |issuer: &str, cluster: Option<&ClusterName>| {
+            let told = Told::CutOff(CutKey::Issuer(issuer.parse().unwrap()), cut(95), Cause::TakenOver);
+            let witness = Witness::Proxy("prod-a".parse().unwrap());
+            let planning = Planning { told: &[], witness: &witness, cluster };
+            planning.may_tell(&Txn::begin(&**engine.store()), &told).unwrap()
+        };
+        assert_eq!(
+            ["infra", "prod-1", "east-1", "west-1"].map(|issuer| may(issuer, Some(&prod))),
+            [false, true, false, false]
+        );
+        assert!(may("infra", None), "the journal that was replaced may");
+        // What was cut off like that signs no more.
+        told(&engine, &[Told::CutOff(CutKey::Issuer("prod-1".parse().unwrap()), cut(95), Cause::Revoked)]);
+        let row = Txn::begin(&**engine.store()).peek::<AuthorityRow>(&"prod-1".parse().unwrap()).unwrap().unwrap();
+        assert!(row.value.retired);
+    }
+}

@@ -17,8 +17,8 @@ use serde::Serialize;
 
 use super::authority::Places;
 use super::backup::Backup;
-use super::rolled_back::{READY, beside, is_ready, staging};
-use super::{AppError, Doing};
+use super::rolled_back::{READY, beside, folder_of, is_between, staging};
+use super::{AppError, Doing, Progress};
 use crate::access::{Actor, Part};
 use crate::ca::rows::AuthorityRow;
 use crate::ca::vault::write_new_private;
@@ -29,7 +29,7 @@ use crate::ledger::credentials::{Fallen, Standing, find_by_issuer, standing};
 use crate::revocation::reimport::{BeginEra, TakenOver, Told, take_over};
 use crate::standing::Revision;
 use crate::store::local::Options;
-use crate::store::local::copy::{Done, New, begin_era, lock};
+use crate::store::local::copy::{New, begin_era, lock};
 use crate::store::local::witness::read_mark;
 use crate::store::txn::Txn;
 use crate::world::World;
@@ -47,8 +47,14 @@ pub struct Wish {
     pub lists: Vec<PathBuf>,
     /// Whether to go on where nobody tells what happened after the backup.
     pub accept_rollback: bool,
-    /// How the new store is opened.
-    pub options: Options,
+    options: Options,
+}
+
+impl Wish {
+    /// A wish for the authority whose files are in `places`.
+    pub fn new(places: Places, from: PathBuf, lists: Vec<PathBuf>, accept_rollback: bool) -> Self {
+        Self { places, from, lists, accept_rollback, options: Options::default() }
+    }
 }
 
 /// What a restore does, for whoever has to agree to it.
@@ -91,7 +97,7 @@ pub enum Ended {
 pub fn restore(
     wish: &Wish,
     world: &World,
-    progress: &mut dyn FnMut(Done),
+    progress: &mut dyn FnMut(Progress),
     agree: &mut dyn FnMut(&Preview) -> bool,
 ) -> Result<Ended, AppError> {
     let place = Place::take(&wish.places)?;
@@ -113,7 +119,7 @@ pub fn restore(
         entropy: Arc::clone(&world.entropy),
         options: wish.options.clone(),
     };
-    let store = begin_era(&backup.folder, &backup.journal, new, progress);
+    let store = begin_era(&backup.folder, &backup.journal, new, &mut |done| progress(done.into()));
     let store = store.doing("making the new store")?;
     store.wait_to_be_complete(|_| {}).doing("making the new store's index")?;
     let engine = Engine::new(Arc::new(store), world.clone());
@@ -144,7 +150,7 @@ impl Place {
     /// Takes the locks: of a store that is there, and of restoring it.
     fn take(places: &Places) -> Result<Self, AppError> {
         let store = places.store.clone();
-        let parent = store.parent().unwrap_or_else(|| Path::new("/"));
+        let parent = folder_of(&store);
         fs::create_dir_all(parent).doing(format_args!("making {}", parent.display()))?;
         let own = beside(&store, "restore-lock");
         let alone = SystemDisk.lock(&own);
@@ -159,9 +165,9 @@ impl Place {
         self.store.exists()
     }
 
-    /// Does the last step of a restore that was interrupted before it.
+    /// Does the last step of a restore that was interrupted right before it.
     fn go_on(&self) -> Result<bool, AppError> {
-        if self.is_occupied() || !is_ready(&self.staging) {
+        if !is_between(&self.store) {
             return Ok(false);
         }
         self.swap(None)?;
@@ -193,10 +199,11 @@ impl Place {
     /// Moves the old store aside and the new one in its place; each of the two steps is durable before the next.
     fn swap(&self, replaced: Option<&Path>) -> Result<(), AppError> {
         let doing = "putting the new store in its place";
-        let parent = self.store.parent().unwrap_or_else(|| Path::new("/"));
+        let parent = folder_of(&self.store);
         let ready = self.staging.join(READY);
         if !ready.exists() {
-            write_new_private(&ready, b"").doing(doing)?;
+            let name = replaced.and_then(Path::file_name).unwrap_or_default();
+            write_new_private(&ready, name.as_encoded_bytes()).doing(doing)?;
             SystemDisk.sync_dir(&self.staging).doing(doing)?;
             SystemDisk.sync_dir(parent).doing(doing)?;
         }
@@ -351,12 +358,13 @@ impl Sight {
                  issued anew, and who was added has to be added again"
             ));
         }
-        if self.journal.is_none() {
-            lost.push(
-                "locks made after the backup, and who was deleted or left a group: lists do not show them. Proxies that \
-                 followed hand in what they know"
-                    .to_owned(),
-            );
+        let told = self.journal.as_ref().map(|journal| journal.read.end);
+        if told.is_none_or(|told| told < newest) {
+            let since = told.map_or(from, |told| told.max(from));
+            lost.push(format!(
+                "locks made after {since}, who was deleted or left a group, and roles that were withdrawn: lists do not \
+                 show them. Proxies that followed hand in what they know of locks"
+            ));
         }
         if known_to.is_none_or(|known| known < newest) {
             let known = known_to.unwrap_or(from);

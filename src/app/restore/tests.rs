@@ -6,10 +6,12 @@ use rcgen::KeyPair;
 
 use super::*;
 use crate::access::{Holder, Realm};
-use crate::app::backup;
+use crate::app::{backup, rolled_back};
 use crate::ca::clusters::{self, Authorities as Keys, NewCluster};
 use crate::ca::init::{create_authorities, first_admin, open_authorities};
 use crate::ca::issue::{Issue, Purpose};
+use crate::ca::keys::Issuer;
+use crate::ca::proxies::join::{Equip, Invite};
 use crate::ca::vault::Vault;
 use crate::config::passphrase::Passphrase;
 use crate::directory::identities::AddIdentity;
@@ -27,6 +29,7 @@ use crate::standing::{Cut, CutKey};
 use crate::status::{Lock, LockKey, Status, Statuses};
 use crate::store::Store as _;
 use crate::store::local::{IndexState, LocalStore, OpenError};
+use crate::x509::crl::ToBeSigned;
 use crate::x509::public_key::PublicKey;
 use crate::x509::reason::Reason;
 
@@ -276,6 +279,19 @@ fn a_lock_that_is_handed_in_holds_until_somebody_takes_it_back_and_no_longer() {
     assert_eq!(open.status(&row), Status::Good);
 }
 
+/// An empty list under the name of an authority, signed with any key.
+fn signed_list(issuer: &Issuer, key: &KeyPair, number: Revision) -> Vec<u8> {
+    let now = World::system().clock.now();
+    let list = ToBeSigned {
+        issuer: issuer.certificate.subject_der.clone(),
+        authority_key_id: issuer.certificate.extensions.subject_key_id.clone().unwrap(),
+        number: number.octets().to_vec(),
+        this_update: now,
+        next_update: now.after(Duration::from_secs(60)),
+    };
+    list.sign_entries(&[], key).unwrap()
+}
+
 #[test]
 fn the_era_is_later_than_any_that_was_seen() {
     let site = Site::new();
@@ -285,20 +301,86 @@ fn the_era_is_later_than_any_that_was_seen() {
     let open = site.open();
     let issuer = open.keys.keyring.issuer(&IssuerName::infra()).unwrap();
     let far = Revision { era: 4_000_000_000, number: 9 };
-    let now = World::system().clock.now();
-    let list = crate::x509::crl::ToBeSigned {
-        issuer: issuer.certificate.subject_der.clone(),
-        authority_key_id: issuer.certificate.extensions.subject_key_id.clone().unwrap(),
-        number: far.octets().to_vec(),
-        this_update: now,
-        next_update: now.after(Duration::from_secs(60)),
-    };
-    fs::write(site.places.crl.join("infra.crl"), list.sign_entries(&[], &issuer.key).unwrap()).unwrap();
+    fs::write(site.places.crl.join("infra.crl"), signed_list(&issuer, &issuer.key, far)).unwrap();
     drop(open);
     let refused = restored(&site.places, &from, false).unwrap_err().to_string();
     assert!(refused.contains("4000000000-9") && refused.contains("--accept-rollback"), "{refused}");
     let Ended::Restored(end) = restored(&site.places, &from, true).unwrap() else { panic!("it was restored") };
     assert_eq!(end.era, 4_000_000_001);
+}
+
+#[test]
+fn a_store_behind_its_lists_is_refused_and_replaces_none_of_them() {
+    let site = Site::new();
+    let open = site.open();
+    let issuer = open.keys.keyring.issuer(&IssuerName::infra()).unwrap();
+    open.lists.publish(&issuer).unwrap();
+    let found = number(&site, "infra");
+    assert!(rolled_back::must_not_be(found, &site.places.crl).is_ok());
+    let before = Revision { number: found.number - 1, ..found };
+    let refused = rolled_back::must_not_be(before, &site.places.crl).unwrap_err().to_string();
+    assert!(refused.contains("store restore") && refused.contains(&found.to_string()), "{refused}");
+    drop(open);
+    let far = Revision { era: 4_000_000_000, number: 9 };
+    fs::write(site.places.crl.join("infra.crl"), signed_list(&issuer, &issuer.key, far)).unwrap();
+    let open = site.open();
+    assert!(open.lists.publish(&issuer).unwrap_err().to_string().contains("its number is"));
+    assert_eq!(number(&site, "infra"), far);
+}
+
+#[test]
+fn a_list_that_somebody_else_signed_is_no_witness() {
+    let site = Site::new();
+    let open = site.open();
+    let issuer = open.keys.keyring.issuer(&IssuerName::infra()).unwrap();
+    drop(open);
+    let from = site.backup("backup");
+    let list = site.folder.path().join("given.crl");
+    let number = Revision { era: 1_700_000_000, number: 99 };
+    let given = |key: &KeyPair| {
+        fs::write(&list, signed_list(&issuer, key, number)).unwrap();
+        let wish =
+            Wish { options: options(), ..Wish::new(site.places.clone(), from.clone(), vec![list.clone()], true) };
+        restore(&wish, &World::system(), &mut |_| {}, &mut |_| false)
+    };
+    let refused = given(&KeyPair::generate().unwrap()).unwrap_err().to_string();
+    assert!(refused.contains("not signed by an authority"), "{refused}");
+    assert_eq!(given(&issuer.key).unwrap(), Ended::Declined);
+}
+
+#[test]
+fn a_token_to_join_with_does_not_come_back_with_a_backup() {
+    let site = Site::new();
+    let open = site.open();
+    let (token, proxy, cluster) = ([7; 32], "prod-a".parse().unwrap(), "prod".parse().unwrap());
+    open.engine.run(&site.admin, &Invite { proxy, cluster, secret_hash: token }).unwrap();
+    drop(open);
+    let from = site.backup("backup");
+    site.restore(&from);
+    let open = site.open();
+    let key = || PublicKey::of(&KeyPair::generate().unwrap()).unwrap();
+    let (keyring, places) = (Arc::clone(&open.keys.keyring), open.keys.places.clone());
+    let equip = Equip { follower_key: key(), server_key: key(), keyring, places };
+    let refused = open.engine.run(&Actor::Joiner { token }, &equip.on_token(token)).unwrap_err().to_string();
+    assert!(refused.contains("before a restore"), "{refused}");
+}
+
+#[test]
+fn a_backup_that_was_changed_is_refused_by_the_name_of_the_file() {
+    let site = Site::new();
+    let from = site.backup("backup");
+    for file in ["ca/infra.key", "journal/0000000000000001.segment"] {
+        let path = from.join(file);
+        let whole = fs::read(&path).unwrap();
+        let mut changed = whole.clone();
+        changed[whole.len() / 2] ^= 1;
+        fs::write(&path, changed).unwrap();
+        let refused = Backup::open(&from).unwrap_err().to_string();
+        assert!(refused.contains(file), "{refused}");
+        fs::write(&path, whole).unwrap();
+    }
+    Backup::open(&from).unwrap();
+    assert!(backup::take(&site.places, &from, World::system().clock.now(), &mut |_| {}).is_err(), "never over another");
 }
 
 #[test]

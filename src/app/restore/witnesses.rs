@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::access::Role;
 use crate::app::rolled_back::published;
 use crate::app::{AppError, Doing};
 use crate::ca::rows::AuthorityRow;
-use crate::directory::rows::DeletedRow;
+use crate::ca::template::ISSUING_LIFETIME;
+use crate::directory::rows::{DeletedRow, RoleBindingRow};
 use crate::disk::SystemDisk;
-use crate::ident::IssuerName;
+use crate::ident::{IdentityId, IssuerName};
 use crate::ledger::rows::{CertificateRow, CutOffRow, ListedSerialRow, LockRow, RevokedRow};
 use crate::revocation::reimport::Told;
 use crate::standing::{Cut, CutKey, Revision, is_cut};
@@ -47,6 +49,8 @@ struct Facts {
     revoked: Vec<(RevokedRow, Cut)>,
     locks: BTreeMap<Vec<u8>, Lock>,
     deleted: BTreeMap<Vec<u8>, DeletedRow>,
+    /// Who had which roles last.
+    roles: BTreeMap<IdentityId, Vec<Role>>,
     listed: Vec<ListedSerialRow>,
     /// Issued beyond the backup: what is dead of it stays on the lists.
     issued: Vec<Issued>,
@@ -90,6 +94,10 @@ impl Facts {
             None if is_of(LockRow::TABLE) => drop(self.locks.remove(&key)),
             Some(value) if is_of(DeletedRow::TABLE) => drop(self.deleted.insert(key, decode(&value)?)),
             None if is_of(DeletedRow::TABLE) => drop(self.deleted.remove(&key)),
+            Some(value) if is_of(RoleBindingRow::TABLE) => {
+                let RoleBindingRow { id, roles } = decode(&value)?;
+                self.roles.insert(id, roles);
+            }
             Some(value) if is_of(ListedSerialRow::TABLE) => self.listed.push(decode(&value)?),
             Some(value) if is_of(CertificateRow::TABLE) => {
                 let row = CertificateRow { der: Vec::new(), groups: Vec::new(), ..decode(&value)? };
@@ -108,6 +116,7 @@ impl Facts {
         told.extend(self.revoked.into_iter().map(|(row, cut)| Told::Revoked(row.fingerprint.short(), cut)));
         told.extend(self.locks.into_values().map(Told::Locked));
         told.extend(self.deleted.into_values().map(Told::Deleted));
+        told.extend(self.roles.into_iter().map(|(id, roles)| Told::Roles(id, roles)));
         told.extend(listed.into_iter().map(Told::Listed));
         told
     }
@@ -148,7 +157,8 @@ pub(super) struct List {
 impl List {
     /// What it says of a certificate that is not on the record.
     pub(super) fn without_record(&self, entry: &crate::x509::crl::Entry) -> ListedSerialRow {
-        let until = self.crl.this_update.after(LONGEST_LIFETIME);
+        let is_root = self.issuer == IssuerName::root();
+        let until = self.crl.this_update.after(if is_root { ISSUING_LIFETIME } else { LONGEST_LIFETIME });
         ListedSerialRow { issuer: self.issuer.clone(), serial: entry.serial, cut: self.cut(entry), until }
     }
 
@@ -251,7 +261,7 @@ pub(super) fn shown(at: Timestamp) -> String {
     at.whole_seconds().to_string()
 }
 
-/// The longest that a certificate on a list can live: a year for users, and longer for none that has an owner.
+/// The longest that a certificate of an issuing authority can live: a year, for users.
 const LONGEST_LIFETIME: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// Lists of one round are made within seconds; each is made anew every hour.

@@ -17,6 +17,7 @@ use crate::command::{Code, Command, Rejected};
 use crate::ident::{ClusterName, IssuerName, ProxyName};
 use crate::journal::Event;
 use crate::ledger::credentials;
+use crate::ledger::import::Restores;
 use crate::ledger::rows::{CertificateRole, CertificateRow};
 use crate::store::txn::Txn;
 use crate::world::Moment;
@@ -185,10 +186,13 @@ impl Command for Join {
             return Err(Rejected::new(Code::Forbidden, "a token is used by whoever shows its secret"));
         }
         let token = txn.get::<JoinTokenRow>(&self.token)?.filter(|row| moment.now <= row.value.expires);
-        let Some(token) = token else {
+        // A backup brings tokens back that were used since.
+        let restores = Restores::read(txn)?;
+        let Some(token) = token.filter(|row| !restores.have_come_after(row.created)) else {
             return Err(Rejected::new(
                 Code::Unauthenticated,
-                "this token was never made, was used, or is over an hour old: make one with `portcullis proxy token`",
+                "this token was never made, was used, is over an hour old, or was made before a restore: make one with \
+                 `portcullis proxy token`",
             ));
         };
         let JoinTokenRow { proxy, cluster, .. } = token.value;
