@@ -104,12 +104,13 @@ pub(super) async fn forget(api: Arc<Api>, mut stop: Stop) {
 pub(super) async fn tell_index(api: Arc<Api>, mut stop: Stop) {
     let mut was_away = false;
     loop {
-        match api.engine.store().complete() {
+        let health = api.engine.store().health();
+        match &health {
             Ok(()) if was_away => tracing::info!("the index is ready: everything is served again"),
             Ok(()) => {}
             Err(away) => tracing::warn!("{away}"),
         }
-        was_away = api.engine.store().complete().is_err();
+        was_away = health.is_err();
         tokio::select! {
             () = stop.stopped() => return,
             () = tokio::time::sleep(TELL) => {}

@@ -17,6 +17,9 @@ use super::writer::Shared;
 use crate::standing::Revision;
 use crate::store::StoreError;
 
+/// How many octets there must be room for before the index is opened again: what sled takes at the least.
+const PROBE: usize = 1024 * 1024;
+
 /// How many octets of changes are given to sled at once.
 const BATCH: usize = 1024 * 1024;
 
@@ -33,26 +36,40 @@ impl Indexer {
     pub(super) fn run(self) {
         let (view, backlog) = (&self.shared.view, &self.shared.backlog);
         while !backlog.is_stopping() {
-            let worked = self.learn().and_then(|index| {
-                view.attach(Arc::clone(&index));
-                backlog.call();
-                backlog.work(view, &index)
-            });
-            match worked {
-                Ok(()) => return,
-                Err(error) => {
-                    view.detach(IndexState::Waiting(error.0));
+            let failed = match self.learn() {
+                Ok(index) => {
+                    view.attach(Arc::clone(&index));
                     backlog.call();
-                    backlog.rest(self.pause);
+                    match backlog.work(view, &index) {
+                        Ok(()) => return,
+                        Err(error) => error,
+                    }
                 }
+                Err(error) => error,
+            };
+            // What was open is read on: it may be for want of space that it takes nothing, and then it could not be opened
+            // again either.
+            view.stage().set(IndexState::Waiting(failed.0));
+            backlog.call();
+            backlog.rest(self.pause);
+            while !backlog.is_stopping() && self.probe().is_err() {
+                backlog.rest(self.pause);
             }
         }
+    }
+
+    /// Whether the disk takes anything at all; sled remembers for good that it once did not.
+    fn probe(&self) -> std::io::Result<()> {
+        let path = self.folder.with_extension("probe");
+        let written = std::fs::write(&path, [0; PROBE]);
+        let removed = std::fs::remove_file(&path);
+        written.and(removed)
     }
 
     /// An index that has learned everything up to the end of the journal as it was a moment ago.
     fn learn(&self) -> Result<Arc<Index>, StoreError> {
         let (view, backlog) = (&self.shared.view, &self.shared.backlog);
-        view.detach(IndexState::Checking { done: 0, of: 0 });
+        view.detach();
         let stage = view.stage();
         let mut index = Index::open(&self.folder, |done, of| {
             stage.set(IndexState::Checking { done, of });

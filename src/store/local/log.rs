@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use super::OpenError;
+use super::archive;
 use super::frame::{BLOCK, HEAD, Head, Position, Recorded, decode};
-use super::segment::{Content, FrameAt, Header, path};
+use super::segment::{Content, FrameAt, Header};
 use crate::disk::{Disk, DiskFile};
 use crate::standing::Revision;
 use crate::store::StoreError;
@@ -80,13 +81,14 @@ impl Log {
         end: Revision,
         mut work: impl FnMut(Position, Vec<Recorded>) -> Result<ControlFlow<()>, StoreError>,
     ) -> Result<(), StoreError> {
+        self.must_reach_back_to(after)?;
         let mut place = self.place_of(after);
         while let Some((header, frames)) = self.frames(place)? {
             let from = frames.partition_point(|frame| frame.first <= after).saturating_sub(1);
             let wanted = frames.get(from..).unwrap_or_default();
             if !wanted.is_empty() {
-                let file = path(&self.journal, header.sequence);
-                let open = self.disk.open(&file);
+                let file = archive::find(&*self.disk, &self.journal, header.sequence);
+                let open = self.disk.open_to_read(&file);
                 let open = open.map_err(|error| StoreError(format!("{} cannot be read: {error}", file.display())))?;
                 for frame in wanted.iter().take_while(|frame| frame.first <= end) {
                     let (position, commits) = read_frame(&*open, &header, frame.offset).ok_or_else(|| {
@@ -100,6 +102,28 @@ impl Log {
             place = place.saturating_add(1);
         }
         Ok(())
+    }
+
+    /// The segments that end at or before a revision, oldest first.
+    pub(super) fn ended_by(&self, revision: Revision) -> Vec<u64> {
+        let parts = self.parts.read().unwrap_or_else(PoisonError::into_inner);
+        let nexts = parts.iter().skip(1).map(|next| next.header.previous.revision);
+        parts.iter().zip(nexts).take_while(|(_, end)| *end <= revision).map(|(part, _)| part.header.sequence).collect()
+    }
+
+    /// The oldest segments may be elsewhere; whoever needs them is told which.
+    fn must_reach_back_to(&self, revision: Revision) -> Result<(), StoreError> {
+        let parts = self.parts.read().unwrap_or_else(PoisonError::into_inner);
+        match parts.first().map(|part| part.header) {
+            Some(oldest) if revision.number < oldest.previous.revision.number => Err(StoreError(format!(
+                "what was committed after revision {revision} is wanted, and the oldest segment here, number {}, begins \
+                 behind {}: put those before it back into {} and start again",
+                oldest.sequence,
+                oldest.previous.revision,
+                archive::folder(&self.journal).display()
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// The newest segment that begins at or before the revision.
@@ -125,7 +149,7 @@ impl Log {
     }
 
     fn read_part(&self, header: &Header, next: Option<&Header>) -> Result<Vec<FrameAt>, OpenError> {
-        let file = path(&self.journal, header.sequence);
+        let file = archive::find(&*self.disk, &self.journal, header.sequence);
         let content = Content::read(&*self.disk, &file)?;
         let walked = walk(&content, next);
         if next.is_some_and(|next| next.previous != walked.position) {

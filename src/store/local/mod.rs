@@ -24,6 +24,7 @@
 //! | `mark` | two slots, each in a 4 KiB block of its own |
 //! | `checkpoint` | the resident keys at one place of the journal |
 //! | `journal/0000000000000001.segment` … | header and frames; the numbers have no gap |
+//! | `journal/archive/` | older segments, which a start does not read |
 //! | `journal/spare` | zeros: the next segment |
 //! | `index/` | sled |
 //! | `quarantine/` | what a crash left unreadable at the journal's end |
@@ -64,6 +65,7 @@
 //! what the index says about itself: revision (12), link (32), sum of the records' hashes modulo 2^128 (16), their
 //! number (8); a record's hash is the first 16 octets of the digest of the key's length (4), the key and the record.
 
+mod archive;
 mod backlog;
 mod checkpoint;
 pub mod copy;
@@ -122,6 +124,8 @@ pub struct Options {
     pub segment: u64,
     /// How many segments are begun before a new checkpoint is written: what a start has to read.
     pub checkpoint_every: usize,
+    /// How many of the newest segments stay out of the archive.
+    pub keep: usize,
     /// How many more groups the mark may be behind. Its sync runs beside that of the next group, which at 0 is answered
     /// only when both are done: all but the newest acknowledged group are covered.
     pub mark_lag: u64,
@@ -131,7 +135,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment: 16 * 1024 * 1024, checkpoint_every: 4, mark_lag: 2, pause: Duration::from_secs(1) }
+        Self { segment: 16 * 1024 * 1024, checkpoint_every: 4, keep: 8, mark_lag: 2, pause: Duration::from_secs(1) }
     }
 }
 
@@ -270,7 +274,7 @@ impl LocalStore {
         let (queue, backlog) = (Queue::default(), Backlog::default());
         let shared = Arc::new(Shared { view, log: recovered.log, queue, backlog });
         let (begun, to_checkpoint) = sync_channel(1);
-        let (every, pause) = (options.checkpoint_every, options.pause);
+        let (schedule, pause) = (Schedule { every: options.checkpoint_every, keep: options.keep }, options.pause);
         let writer = Writer {
             shared: Arc::clone(&shared),
             disk: Arc::clone(&disk),
@@ -299,7 +303,7 @@ impl LocalStore {
         let indexer = Indexer { shared: Arc::clone(&store.shared), folder: store.paths.index.clone(), pause };
         let thread = std::thread::Builder::new().name("store-index".to_owned());
         store.indexer = Some(thread.spawn(move || indexer.run()).map_err(doing)?);
-        store.checkpointer = Some(store.start_checkpointer(to_checkpoint, every).map_err(doing)?);
+        store.checkpointer = Some(store.start_checkpointer(to_checkpoint, schedule).map_err(doing)?);
         Ok(store)
     }
 
@@ -337,21 +341,31 @@ impl LocalStore {
     }
 
     /// A thread that writes a checkpoint every so many segments; it ends when the writer does.
-    fn start_checkpointer(&self, begun: Receiver<()>, every: usize) -> std::io::Result<JoinHandle<()>> {
+    fn start_checkpointer(&self, begun: Receiver<()>, schedule: Schedule) -> std::io::Result<JoinHandle<()>> {
         let (shared, disk, paths) = (Arc::clone(&self.shared), Arc::clone(&self.disk), self.paths.clone());
+        let (Schedule { every, keep }, journal) = (schedule, self.paths.journal.clone());
         let (checkpointing, timeline) = (Arc::clone(&self.checkpointing), self.timeline);
         let mut last = shared.log.segments();
         std::thread::Builder::new().name("store-checkpoint".to_owned()).spawn(move || {
             while begun.recv().is_ok() {
                 let now = shared.log.segments();
                 if now.saturating_sub(last) >= every {
-                    // Without it the next start reads more of the journal, nothing else.
-                    drop(write_checkpoint(&shared, &*disk, &paths, timeline, &checkpointing));
+                    let written = write_checkpoint(&shared, &*disk, &paths, timeline, &checkpointing);
+                    let moved = |position| archive::move_behind(&*disk, &journal, &shared.log, &position, keep);
+                    // Without a checkpoint the next start reads more of the journal, nothing else.
+                    drop(written.and_then(moved));
                     last = now;
                 }
             }
         })
     }
+}
+
+/// When the checkpointer does what.
+#[derive(Clone, Copy)]
+struct Schedule {
+    every: usize,
+    keep: usize,
 }
 
 fn write_checkpoint(
@@ -360,12 +374,13 @@ fn write_checkpoint(
     paths: &Paths,
     timeline: Timeline,
     alone: &Mutex<()>,
-) -> std::io::Result<()> {
+) -> std::io::Result<Position> {
     let _alone = alone.lock().unwrap_or_else(PoisonError::into_inner);
     let applied = shared.view.read();
     let bytes = checkpoint::encode(timeline, &applied.position, &applied.resident);
+    let position = applied.position;
     drop(applied);
-    crate::disk::replace(disk, &paths.checkpoint, &paths.checkpoint_unfinished, &bytes)
+    crate::disk::replace(disk, &paths.checkpoint, &paths.checkpoint_unfinished, &bytes).map(|()| position)
 }
 
 impl Drop for LocalStore {
@@ -428,14 +443,15 @@ impl Store for LocalStore {
     }
 
     fn health(&self) -> Result<(), StoreError> {
-        self.shared.queue.closed().map_or_else(|| self.complete(), |reason| Err(StoreError(reason)))
+        match (self.shared.queue.closed(), self.shared.view.stage().state()) {
+            (Some(reason), _) => Err(StoreError(reason)),
+            (None, IndexState::Ready) => Ok(()),
+            (None, away) => Err(StoreError(away.to_string())),
+        }
     }
 
     fn complete(&self) -> Result<(), StoreError> {
-        match self.shared.view.stage().state() {
-            IndexState::Ready => Ok(()),
-            away => Err(StoreError(away.to_string())),
-        }
+        self.shared.view.read().index().map(drop)
     }
 }
 

@@ -7,8 +7,9 @@
 use std::path::{Path, PathBuf};
 
 use super::OpenError;
+use super::archive;
 use super::frame::{BLOCK, Head, Position};
-use super::segment::{self, Content, Header};
+use super::segment::{Content, Header};
 use crate::disk::Disk;
 
 /// Reads one segment after the other.
@@ -40,11 +41,12 @@ pub(super) struct Piece {
 impl<'d> Journal<'d> {
     /// Finds the segments of a journal's folder.
     pub(super) fn open(disk: &'d dyn Disk, folder: &Path) -> Result<Self, OpenError> {
-        let names = disk.list(folder).map_err(|error| OpenError::disk("listing the journal", error))?;
+        let sequences = archive::sequences(disk, folder);
+        let sequences = sequences.map_err(|error| OpenError::disk("listing the journal", error))?;
         let (mut headers, mut broken): (Vec<Header>, _) = (Vec::new(), None);
-        for sequence in names.iter().filter_map(|name| segment::sequence(name)) {
+        for sequence in sequences {
             let wanted = headers.len() as u64 + 1;
-            let path = segment::path(folder, wanted);
+            let path = archive::find(disk, folder, wanted);
             let header =
                 if sequence == wanted { header(disk, &path) } else { Err(OpenError::damaged(&path, "it is missing")) };
             match header {
@@ -74,7 +76,7 @@ impl<'d> Journal<'d> {
 
     /// How many octets the segments have.
     pub(super) fn octets(&self) -> u64 {
-        let paths = self.headers.iter().map(|header| segment::path(&self.folder, header.sequence));
+        let paths = self.headers.iter().map(|header| archive::find(self.disk, &self.folder, header.sequence));
         paths.filter_map(|path| self.disk.open_to_read(&path).and_then(|file| file.length()).ok()).sum()
     }
 
@@ -84,7 +86,7 @@ impl<'d> Journal<'d> {
             return Ok(None);
         }
         let Some(header) = self.headers.get(self.place) else { return Ok(None) };
-        let path = segment::path(&self.folder, header.sequence);
+        let path = archive::find(self.disk, &self.folder, header.sequence);
         if header.previous != self.position {
             return Err(OpenError::damaged(&path, "it does not go on from the segment before it"));
         }

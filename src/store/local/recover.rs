@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::archive;
 use super::checkpoint::{self, Checkpoint};
 use super::frame::{BLOCK, HEAD, Head, Position, seal, span};
 use super::log::{Log, Part, Walked, walk};
@@ -63,17 +64,18 @@ pub(super) fn recover(
 }
 
 impl Start<'_> {
-    /// The headers of all segments, which follow one another without a gap.
+    /// The headers of all segments that are here, which follow one another without a gap.
     fn headers(&self) -> Result<Vec<Header>, OpenError> {
         let journal = &self.paths.journal;
-        let names = self.disk.list(journal).map_err(|error| OpenError::disk("listing the journal", error))?;
+        let sequences = archive::sequences(&**self.disk, journal);
+        let sequences = sequences.map_err(|error| OpenError::disk("listing the journal", error))?;
         let mut headers: Vec<Header> = Vec::new();
-        for sequence in names.iter().filter_map(|name| segment::sequence(name)) {
-            let wanted = headers.len() as u64 + 1;
+        for sequence in sequences {
+            let wanted = headers.last().map_or(sequence, |header| header.sequence.saturating_add(1));
             if sequence != wanted {
                 return Err(OpenError::damaged(&segment::path(journal, wanted), "it is missing"));
             }
-            let path = segment::path(journal, sequence);
+            let path = archive::find(&**self.disk, journal, sequence);
             let header = self.header(&path)?;
             let before = headers.last().map_or(Position::START, |header| header.previous);
             if header.sequence != sequence || header.previous.revision < before.revision {
@@ -122,6 +124,11 @@ impl Start<'_> {
     ) -> Result<(Log, Active, Position), OpenError> {
         let known = checkpoint.map_or(Position::START, |checkpoint| checkpoint.position);
         let from = known.revision.min(self.mark.position.revision);
+        // The oldest may have been taken away once a checkpoint was beyond them.
+        if let Some(oldest) = headers.first().filter(|oldest| oldest.previous.revision.number > from.number) {
+            let missing = segment::path(&archive::folder(&self.paths.journal), oldest.sequence.saturating_sub(1));
+            return Err(OpenError::damaged(&missing, "it is missing, and the checkpoint does not reach beyond it"));
+        }
         let first = headers.partition_point(|header| header.previous.revision <= from).saturating_sub(1);
         let mut parts: Vec<Part> = Vec::new();
         let mut required = vec![self.mark.position];
@@ -132,7 +139,7 @@ impl Start<'_> {
                 parts.push(Part { header: *header, frames: None });
                 continue;
             }
-            let path = segment::path(&self.paths.journal, header.sequence);
+            let path = archive::find(&**self.disk, &self.paths.journal, header.sequence);
             let content = Content::read(&**self.disk, &path)?;
             let walked = walk(&content, next);
             let Some(next) = next else {

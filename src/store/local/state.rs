@@ -93,10 +93,10 @@ impl View {
         applied.stage.set(IndexState::Ready);
     }
 
-    /// Nothing beyond the resident keys is answered from now on, for this reason.
-    pub(super) fn detach(&self, state: IndexState) {
+    /// The index is about to be opened: nothing beyond the resident keys is answered until it is attached.
+    pub(super) fn detach(&self) {
         let mut applied = self.write();
-        applied.stage.set(state);
+        applied.stage.set(IndexState::Checking { done: 0, of: 0 });
         applied.index = None;
     }
 

@@ -19,7 +19,7 @@ pub(in crate::store) fn folder() -> TempDir {
 
 /// Small segments, an exact mark and quick retries.
 fn options() -> Options {
-    Options { segment: 4 * 1024 * 1024, checkpoint_every: 1, mark_lag: 0, pause: Duration::from_millis(5) }
+    Options { segment: 4 * 1024 * 1024, checkpoint_every: 1, keep: 8, mark_lag: 0, pause: Duration::from_millis(5) }
 }
 
 fn make(folder: &Path, disk: Arc<dyn Disk>) -> Result<LocalStore, OpenError> {
@@ -74,6 +74,7 @@ fn acknowledged(store: &LocalStore, numbers: &[u8]) {
 
 mod account;
 mod copies;
+mod archive;
 mod damage;
 mod dice;
 mod every;
