@@ -69,6 +69,7 @@ mod mark;
 mod octets;
 mod queue;
 mod recover;
+mod room;
 mod segment;
 mod spare;
 mod state;
@@ -109,7 +110,7 @@ pub struct Options {
     /// How many more groups the mark may be behind. Its sync runs beside that of the next group, which at 0 is answered
     /// only when both are done: all but the newest acknowledged group are covered.
     pub mark_lag: u64,
-    /// How long to wait before trying again to make a spare segment when there was no space.
+    /// How long to wait before trying again to make a spare segment, or room for the index, when there was no space.
     pub spare_pause: Duration,
 }
 
@@ -250,7 +251,7 @@ impl LocalStore {
         let (queue, backlog) = (Queue::default(), Backlog::default());
         let shared = Arc::new(Shared { view, log: recovered.log, queue, backlog });
         let (begun, to_checkpoint) = sync_channel(1);
-        let every = options.checkpoint_every;
+        let (every, pause) = (options.checkpoint_every, options.spare_pause);
         let writer = Writer {
             shared: Arc::clone(&shared),
             disk: Arc::clone(&disk),
@@ -278,7 +279,7 @@ impl LocalStore {
         };
         let theirs = Arc::clone(&store.shared);
         let indexer = std::thread::Builder::new().name("store-index".to_owned());
-        store.indexer = Some(indexer.spawn(move || theirs.backlog.work(&theirs.view)).map_err(doing)?);
+        store.indexer = Some(indexer.spawn(move || theirs.backlog.work(&theirs.view, pause)).map_err(doing)?);
         store.checkpointer = Some(store.start_checkpointer(to_checkpoint, every).map_err(doing)?);
         Ok(store)
     }
