@@ -2,7 +2,8 @@
 //!
 //! A thread of its own ([`super::learn`]) carries them there, so that no commit waits for sled; until then readers find
 //! them in memory ([`super::state`]). While the index is away, ordinary commits are refused, and urgent ones go on as
-//! long as there is room here.
+//! long as there is room here. On a full disk nothing is given to it: ordinary commits wait for space, urgent ones go on,
+//! and so does all once there is space.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use super::frame::Position;
 use super::index::Index;
+use super::room::Room;
 use super::stage::IndexState;
 use super::state::{Changes, View};
 use crate::store::StoreError;
@@ -34,6 +36,8 @@ pub(super) struct Backlog {
 struct State {
     groups: VecDeque<Group>,
     octets: usize,
+    /// There is no space for the index at present.
+    full: bool,
     stopping: bool,
 }
 
@@ -45,6 +49,8 @@ type Group = (Arc<Changes>, Position);
 pub(super) enum Intake {
     /// Everyone's.
     Open,
+    /// Only urgent ones, until there is space again.
+    Full,
     /// The index is away, for this reason: only urgent ones.
     Urgent(String),
     /// And there is no room for those either.
@@ -64,11 +70,15 @@ impl Backlog {
     /// Waits until there is room, or there will be none.
     pub(super) fn intake(&self, view: &View) -> Intake {
         let stage = view.stage();
-        let crowded = |state: &mut State| state.octets > LIMIT && stage.state() == IndexState::Ready;
+        let crowded = |state: &mut State| state.octets > LIMIT && !state.full && stage.state() == IndexState::Ready;
         let waited = self.changed.wait_while(self.state(), crowded);
-        let octets = waited.unwrap_or_else(PoisonError::into_inner).octets;
+        let state = waited.unwrap_or_else(PoisonError::into_inner);
+        let (octets, full) = (state.octets, state.full);
+        drop(state);
         match stage.state() {
-            IndexState::Ready => Intake::Open,
+            IndexState::Ready if !full => Intake::Open,
+            IndexState::Ready if octets < LAST_LIMIT => Intake::Full,
+            IndexState::Ready => Intake::Closed("there is no space for the index".to_owned()),
             away if octets < LAST_LIMIT => Intake::Urgent(away.to_string()),
             away => Intake::Closed(away.to_string()),
         }
@@ -96,9 +106,11 @@ impl Backlog {
         self.changed.notify_all();
     }
 
-    /// Carries groups into the index until told to stop, or the index fails.
-    pub(super) fn work(&self, view: &View, index: &Index) -> Result<(), StoreError> {
-        while let Some((groups, octets)) = self.take() {
+    /// Carries groups into the index until told to stop, or the index fails; where there is no space for it, that is
+    /// asked again after a pause.
+    pub(super) fn work(&self, view: &View, index: &Index, pause: Duration) -> Result<(), StoreError> {
+        while self.wait_for_room(index.room(), pause) {
+            let Some((groups, octets)) = self.take() else { return Ok(()) };
             // What it learned from the journal it need not learn again.
             let known = index.position().revision;
             let new = groups.iter().filter(|(_, position)| position.revision > known);
@@ -116,6 +128,24 @@ impl Backlog {
             applied?;
         }
         Ok(())
+    }
+
+    /// Waits until there is room for the index to grow; false when the store stops first, and a start does it again.
+    fn wait_for_room(&self, room: &Room, pause: Duration) -> bool {
+        loop {
+            let is_full = room.ensure().is_err();
+            let mut state = self.state();
+            state.full = is_full;
+            self.changed.notify_all();
+            if !is_full {
+                return true;
+            }
+            let waited = self.changed.wait_timeout_while(state, pause, |state| !state.stopping);
+            let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            if state.stopping {
+                return false;
+            }
+        }
     }
 
     /// The next groups and their octets; `None` when there are none and there will be none.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::frame::Position;
 use super::octets::{Octets, digest, length};
+use super::room::Room;
 use crate::standing::Revision;
 use crate::store::{KeyRange, RESIDENT_END, StoreError, Versioned};
 
@@ -32,6 +33,7 @@ const SUMMARY: &[u8] = &[0];
 #[derive(Debug)]
 pub(super) struct Index {
     tree: sled::Db,
+    room: Room,
     summary: Mutex<Summary>,
 }
 
@@ -83,7 +85,8 @@ impl Index {
             let made = DirBuilder::new().mode(0o700).create(folder);
             made.map_err(|error| StoreError(format!("the index {} cannot be made: {error}", folder.display())))?;
             let summary = Summary { position: Position::START, hash: 0, count: 0 };
-            Ok(Self { tree: open_patiently(folder)?, summary: Mutex::new(summary) })
+            let tree = open_patiently(folder)?;
+            Ok(Self { tree, room: Room::of(folder).map_err(no_room)?, summary: Mutex::new(summary) })
         })
     }
 
@@ -110,13 +113,18 @@ impl Index {
         if (hash, count) != (summary.hash, summary.count) {
             return Err(StoreError("the index does not hold what it says".to_owned()));
         }
-        Ok(Self { tree, summary: Mutex::new(summary) })
+        Ok(Self { tree, room: Room::of(folder).map_err(no_room)?, summary: Mutex::new(summary) })
     }
 
     /// What it says of itself.
     pub(super) fn sum(&self) -> IndexSum {
         let Summary { position, hash, count } = *self.summary();
         IndexSum { revision: position.revision, hash, records: count }
+    }
+
+    /// The room that it has to grow into.
+    pub(super) const fn room(&self) -> &Room {
+        &self.room
     }
 
     /// The place in the journal that it reflects.
@@ -244,6 +252,11 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreEr
 #[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 fn trouble(error: sled::Error) -> StoreError {
     StoreError(format!("the index failed: {error}"))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
+pub(super) fn no_room(error: std::io::Error) -> StoreError {
+    StoreError(format!("the index's file has no room to grow: {error}"))
 }
 
 fn record_hash(key: &[u8], bytes: &[u8]) -> u128 {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::frame::{Position, Recorded};
-use super::index::Index;
+use super::index::{Index, no_room};
 use super::stage::IndexState;
 use super::state::{Changes, is_resident};
 use super::writer::Shared;
@@ -40,7 +40,7 @@ impl Indexer {
                 Ok(index) => {
                     view.attach(Arc::clone(&index));
                     backlog.call();
-                    match backlog.work(view, &index) {
+                    match backlog.work(view, &index, self.pause) {
                         Ok(()) => return,
                         Err(error) => error,
                     }
@@ -134,6 +134,7 @@ impl Learning<'_> {
     }
 
     fn give(&mut self) -> Result<(), StoreError> {
+        self.index.room().ensure().map_err(no_room)?;
         let changes = std::mem::take(&mut self.changes);
         self.reached.take().map_or(Ok(()), |position| self.index.apply(changes.beyond_resident(), position))
     }

@@ -81,6 +81,7 @@ mod queue;
 mod reading;
 pub mod rebuild;
 mod recover;
+mod room;
 mod segment;
 mod spare;
 mod stage;
@@ -129,7 +130,8 @@ pub struct Options {
     /// How many more groups the mark may be behind. Its sync runs beside that of the next group, which at 0 is answered
     /// only when both are done: all but the newest acknowledged group are covered.
     pub mark_lag: u64,
-    /// How long to wait before trying again what the disk refused beside the journal: a spare segment, the index.
+    /// How long to wait before trying again what the disk refused beside the journal: a spare
+    /// segment, the index, room for it.
     pub pause: Duration,
 }
 

@@ -82,25 +82,23 @@ impl Writer {
         };
         let mut changes = Changes::default();
         let (admitted, conflicting) = self.admit(group, &mut changes);
-        if !admitted.is_empty() {
-            self.commit(admitted, changes)?;
-        }
-        // Only now: who conflicts with this very group reads again at once, and is to see it.
+        let committed = if admitted.is_empty() { Ok(()) } else { self.commit(admitted, changes) };
+        // Only now: who conflicts with this very group reads again at once, and is to see it. Also where the group failed,
+        // for what was not written is not of unknown outcome.
         refuse(conflicting, &CommitError::Conflict);
-        Ok(())
+        committed
     }
 
-    /// Refuses those whom an index that is away leaves no way; the others go on.
+    /// Refuses those whom an index that is away, or has no space, leaves no way; the others go on.
     fn take_in(&self, group: Vec<Waiting>) -> Vec<Waiting> {
-        let (kept, refused, reason): (Vec<_>, Vec<_>, _) = match self.shared.backlog.intake(&self.shared.view) {
+        let (outcome, is_closed) = match self.shared.backlog.intake(&self.shared.view) {
             Intake::Open => return group,
-            Intake::Closed(reason) => (Vec::new(), group, reason),
-            Intake::Urgent(reason) => {
-                let (kept, refused) = group.into_iter().partition(Waiting::is_urgent);
-                (kept, refused, reason)
-            }
+            Intake::Full => (CommitError::Full, false),
+            Intake::Urgent(reason) => (CommitError::Unavailable(reason), false),
+            Intake::Closed(reason) => (CommitError::Unavailable(reason), true),
         };
-        refuse(refused, &CommitError::Unavailable(reason));
+        let (kept, refused): (Vec<_>, Vec<_>) = group.into_iter().partition(|it| it.is_urgent() && !is_closed);
+        refuse(refused, &outcome);
         kept
     }
 

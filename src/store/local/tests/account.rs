@@ -129,6 +129,8 @@ impl Account {
         assert_eq!(difference(&model, store, &entries), None);
         let mut unknown = 0;
         for (number, outcome) in (0..).zip(&mut self.0) {
+            let is_certain = !matches!(outcome, Ok(_) | Err(CommitError::OutcomeUnknown(_)));
+            assert!(is_certain || !is_conflicting(number), "{number} conflicts: {outcome:?}");
             let there: Vec<_> = found.iter().filter(|(of, _)| *of == number).map(|(_, at)| *at).collect();
             match outcome {
                 Ok(at) => assert_eq!(there, [*at], "{number} was acknowledged"),
@@ -139,7 +141,6 @@ impl Account {
                 }
                 Err(refused) => assert_eq!(there, [], "{number} was refused: {refused}"),
             }
-            assert!(!is_conflicting(number) || outcome.is_err());
         }
         Some(unknown)
     }
@@ -154,11 +155,14 @@ pub(super) fn same(model: &dyn Store, store: &dyn Store) {
     assert_eq!(difference(model, store, &entries.unwrap()), None);
 }
 
+/// Every key there is.
+pub(super) fn keys(store: &dyn Store) -> Vec<(Vec<u8>, Versioned)> {
+    store.scan(&KeyRange { start: Vec::new(), end: Vec::new() }, usize::MAX).unwrap()
+}
+
 /// Where a store and the entries that were read from it are not what the model has.
 pub(super) fn difference(model: &dyn Store, store: &dyn Store, entries: &Entries) -> Option<String> {
-    let everything = KeyRange { start: Vec::new(), end: Vec::new() };
-    let of = |store: &dyn Store| store.scan(&everything, usize::MAX).unwrap();
-    let (meant, held) = (of(model), of(store));
+    let (meant, held) = (keys(model), keys(store));
     let shown = |key: &[u8], held: Option<&Versioned>| {
         let held = held.map(|held| (held.value.len(), held.created.number, held.modified.number));
         format!("{} (octets, created, modified: {held:?})", hex::encode(key))

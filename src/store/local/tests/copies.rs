@@ -16,14 +16,14 @@ use super::super::frame::BLOCK;
 use super::super::mark;
 use super::super::segment::{self, Content, checked};
 use super::super::{LocalStore, OpenError};
-use super::account::{Account, difference, quick_folder, same};
+use super::account::{Account, difference, keys, quick_folder, same};
 use super::dice::{Dice, setting};
 use super::harm::{Harm, Others, Part, inflict};
 use super::model::copy;
 use super::{made, open, opened};
 use crate::disk::{Disk as _, SystemDisk};
 use crate::standing::Revision;
-use crate::store::{KeyRange, Store};
+use crate::store::Store;
 
 /// How a damaged copy ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -163,8 +163,6 @@ fn judge(folder: &TempDir, base: &Base) -> Result<End, String> {
     let after = Traces::of(&store);
     let mut account = base.account.clone();
     let model = account.model(opened_once.timeline());
-    let everything = KeyRange { start: Vec::new(), end: Vec::new() };
-    let keys = |store: &dyn Store| store.scan(&everything, usize::MAX);
     if keys(&model) != keys(&opened_once) || model.end() != opened_once.end() {
         let odd = difference(&model, &opened_once, &Vec::new());
         return Err(format!("keys are not what they were: {odd:?}"));
