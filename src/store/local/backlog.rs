@@ -67,6 +67,13 @@ impl Backlog {
         self.changed.notify_all();
     }
 
+    /// Adds a group that was committed before all that wait.
+    pub(super) fn push_first(&self, changes: Arc<Changes>, position: Position) {
+        let mut state = self.state();
+        state.octets = state.octets.saturating_add(changes.octets());
+        state.groups.push_front((changes, position));
+    }
+
     /// Waits until there is room, or there will be none.
     pub(super) fn intake(&self, view: &View) -> Intake {
         let stage = view.stage();

@@ -255,7 +255,7 @@ fn trouble(error: sled::Error) -> StoreError {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
-pub(super) fn no_room(error: std::io::Error) -> StoreError {
+fn no_room(error: std::io::Error) -> StoreError {
     StoreError(format!("the index's file has no room to grow: {error}"))
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::frame::{Position, Recorded};
-use super::index::{Index, no_room};
+use super::index::Index;
 use super::stage::IndexState;
 use super::state::{Changes, is_resident};
 use super::writer::Shared;
@@ -19,6 +19,9 @@ use crate::store::StoreError;
 
 /// How many octets there must be room for before the index is opened again: what sled takes at the least.
 const PROBE: usize = 1024 * 1024;
+
+/// How many octets of changes may be kept in memory for want of space.
+const MOST_REMEMBERED: usize = 32 * 1024 * 1024;
 
 /// How many octets of changes are given to sled at once.
 const BATCH: usize = 1024 * 1024;
@@ -82,29 +85,63 @@ impl Indexer {
         }
         // By number: a new era begins without a commit of its own.
         while index.position().revision.number < view.end().number {
-            self.replay(&index, view.end())?;
+            if !self.replay(&index, view.end())? {
+                self.remember(&index)?;
+                break;
+            }
         }
         Ok(Arc::new(index))
     }
 
-    fn replay(&self, index: &Index, end: Revision) -> Result<(), StoreError> {
+    /// What the index has no room for is kept in memory, if it is not too much, until there is some.
+    fn remember(&self, index: &Index) -> Result<(), StoreError> {
+        let (mut changes, mut reached) = (Changes::default(), None);
+        self.shared.log.replay(index.position().revision, self.shared.view.end(), |position, commits| {
+            for mut commit in commits {
+                commit.writes.retain(|write| !is_resident(write.key()));
+                changes.prepare_from(commit.writes.iter(), |key| index.get(key))?;
+                changes.make(commit.writes, commit.revision);
+            }
+            reached = Some(position);
+            let is_much = changes.octets() > MOST_REMEMBERED;
+            if is_much {
+                Err(StoreError("there is no space on the disk for the index".to_owned()))
+            } else {
+                Ok(ControlFlow::Continue(()))
+            }
+        })?;
+        if let Some(position) = reached {
+            let changes = Arc::new(changes);
+            self.shared.view.cover(&changes, position);
+            self.shared.backlog.push_first(changes, position);
+        }
+        Ok(())
+    }
+
+    /// Has the index learn everything up to `end`; false where it has no room for that.
+    fn replay(&self, index: &Index, end: Revision) -> Result<bool, StoreError> {
         let from = index.position().revision;
         let mut learning = Learning { index, changes: Changes::default(), reached: None };
         let of = end.number.saturating_sub(from.number);
         let stage = self.shared.view.stage();
         stage.set(IndexState::Learning { done: 0, of });
+        let mut has_room = true;
         self.shared.log.replay(from, end, |position, commits| {
-            if learning.take(position, commits)? {
+            learning.take(position, commits)?;
+            if learning.changes.octets() >= BATCH {
+                has_room = learning.give()?;
                 stage.set(IndexState::Learning { done: position.revision.number.saturating_sub(from.number), of });
             }
             if self.shared.backlog.is_stopping() {
                 return Err(StoreError("the store is stopping".to_owned()));
             }
-            Ok(ControlFlow::Continue(()))
+            Ok(if has_room { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
-        learning.give()?;
+        if !has_room || !learning.give()? {
+            return Ok(false);
+        }
         match index.position().revision {
-            reached if reached.number >= end.number => Ok(()),
+            reached if reached.number >= end.number => Ok(true),
             reached => Err(StoreError(format!("the journal could be read to {reached} only, not to {end}"))),
         }
     }
@@ -118,24 +155,23 @@ struct Learning<'a> {
 }
 
 impl Learning<'_> {
-    /// Takes a group; whether what was taken is in the index now.
-    fn take(&mut self, position: Position, commits: Vec<Recorded>) -> Result<bool, StoreError> {
+    fn take(&mut self, position: Position, commits: Vec<Recorded>) -> Result<(), StoreError> {
         for mut commit in commits {
             commit.writes.retain(|write| !is_resident(write.key()));
             self.changes.prepare_from(commit.writes.iter(), |key| self.index.get(key))?;
             self.changes.make(commit.writes, commit.revision);
         }
         self.reached = Some(position);
-        let is_due = self.changes.octets() >= BATCH;
-        if is_due {
-            self.give()?;
-        }
-        Ok(is_due)
+        Ok(())
     }
 
-    fn give(&mut self) -> Result<(), StoreError> {
-        self.index.room().ensure().map_err(no_room)?;
+    /// Gives what was taken to the index; false where that has no room for it.
+    fn give(&mut self) -> Result<bool, StoreError> {
+        if self.index.room().ensure().is_err() {
+            return Ok(false);
+        }
         let changes = std::mem::take(&mut self.changes);
-        self.reached.take().map_or(Ok(()), |position| self.index.apply(changes.beyond_resident(), position))
+        self.reached.take().map_or(Ok(()), |position| self.index.apply(changes.beyond_resident(), position))?;
+        Ok(true)
     }
 }

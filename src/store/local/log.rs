@@ -120,7 +120,7 @@ impl Log {
                  behind {}: put those before it back into {} and start again",
                 oldest.sequence,
                 oldest.previous.revision,
-                archive::folder(&self.journal).display()
+                self.journal.display()
             ))),
             _ => Ok(()),
         }

@@ -24,7 +24,7 @@
 //! | `mark` | two slots, each in a 4 KiB block of its own |
 //! | `checkpoint` | the resident keys at one place of the journal |
 //! | `journal/0000000000000001.segment` … | header and frames; the numbers have no gap |
-//! | `journal/archive/` | older segments, which a start does not read |
+//! | `journal/0000000000000001.archived` … | older segments, which a start does not read |
 //! | `journal/spare` | zeros: the next segment |
 //! | `index/` | sled |
 //! | `quarantine/` | what a crash left unreadable at the journal's end |
@@ -125,7 +125,7 @@ pub struct Options {
     pub segment: u64,
     /// How many segments are begun before a new checkpoint is written: what a start has to read.
     pub checkpoint_every: usize,
-    /// How many of the newest segments stay out of the archive.
+    /// How many of the newest segments are not archived.
     pub keep: usize,
     /// How many more groups the mark may be behind. Its sync runs beside that of the next group, which at 0 is answered
     /// only when both are done: all but the newest acknowledged group are covered.
@@ -353,7 +353,7 @@ impl LocalStore {
                 let now = shared.log.segments();
                 if now.saturating_sub(last) >= every {
                     let written = write_checkpoint(&shared, &*disk, &paths, timeline, &checkpointing);
-                    let moved = |position| archive::move_behind(&*disk, &journal, &shared.log, &position, keep);
+                    let moved = |position| archive::archive_behind(&*disk, &journal, &shared.log, &position, keep);
                     // Without a checkpoint the next start reads more of the journal, nothing else.
                     drop(written.and_then(moved));
                     last = now;

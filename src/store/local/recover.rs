@@ -126,7 +126,7 @@ impl Start<'_> {
         let from = known.revision.min(self.mark.position.revision);
         // The oldest may have been taken away once a checkpoint was beyond them.
         if let Some(oldest) = headers.first().filter(|oldest| oldest.previous.revision.number > from.number) {
-            let missing = segment::path(&archive::folder(&self.paths.journal), oldest.sequence.saturating_sub(1));
+            let missing = archive::path(&self.paths.journal, oldest.sequence.saturating_sub(1));
             return Err(OpenError::damaged(&missing, "it is missing, and the checkpoint does not reach beyond it"));
         }
         let first = headers.partition_point(|header| header.previous.revision <= from).saturating_sub(1);

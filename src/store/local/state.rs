@@ -93,6 +93,16 @@ impl View {
         applied.stage.set(IndexState::Ready);
     }
 
+    /// These changes, which were visible already, are in memory from now on and not in the index yet.
+    pub(super) fn cover(&self, changes: &Changes, position: Position) {
+        let mut applied = self.write();
+        for (key, now) in changes.beyond_resident() {
+            if applied.behind.get(key).is_none_or(|behind| behind.at <= position.revision) {
+                applied.behind.insert(key.clone(), Behind { now: now.clone(), at: position.revision });
+            }
+        }
+    }
+
     /// The index is about to be opened: nothing beyond the resident keys is answered until it is attached.
     pub(super) fn detach(&self) {
         let mut applied = self.write();
