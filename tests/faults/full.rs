@@ -9,6 +9,9 @@ use crate::site::{Site, until};
 /// How many revocations must go through when nothing else does.
 const REVOCATIONS: usize = 1000;
 
+/// Far more ordinary commits than there can be room for.
+const MOST_ORDINARY: usize = 50_000;
+
 /// Certificates of one user, by serial number.
 fn issued(site: &Site, count: usize) -> Vec<String> {
     let mut caller = site.caller();
@@ -25,20 +28,16 @@ fn until_refused(site: &Site, prefix: &str) -> Answer {
     let mut caller = site.caller();
     // Long entries, so that what is preallocated is used up soon.
     let groups: Vec<String> = (0..32).map(|number| format!("{number:064}")).collect();
-    let mut number = 0;
-    until(
-        || {
-            for _ in 0..200 {
-                number += 1;
-                let answer = caller.add_user(&format!("{prefix}-{number}"), &groups).unwrap();
-                if !answer.is_ok() {
-                    return answer;
-                }
-            }
-            caller.issue("bea").unwrap()
-        },
-        |answer| !answer.is_ok(),
-    )
+    for number in 0..MOST_ORDINARY {
+        let answer = match number % 50 {
+            0 => caller.issue("bea").unwrap(),
+            _ => caller.add_user(&format!("{prefix}-{number}"), &groups).unwrap(),
+        };
+        if !answer.is_ok() {
+            return answer;
+        }
+    }
+    panic!("{MOST_ORDINARY} commits on a full disk were not refused");
 }
 
 /// Revokes users that nobody has heard of, and among them the certificates.
@@ -122,6 +121,7 @@ fn without_inodes_issuing_says_so_and_a_thousand_revocations_go_through() {
     site.serve();
     until(|| site.listed(), |list| serials.iter().all(|serial| list.contains(serial.trim_start_matches('0'))));
     revoke_all(&site, &[], "later", 50);
+    until(|| site.plain("/readyz"), |(status, _)| *status == 200);
     says_so(&until_refused(&site, "throng"));
     std::fs::remove_dir_all(used).unwrap();
     until_issued(&site);
@@ -154,6 +154,7 @@ fn an_authority_started_on_a_full_disk_serves_revokes_and_recovers_by_itself() {
     site.stop().ok();
     site.serve();
     are_revoked(&site, &serials[..10]);
+    until(|| site.plain("/readyz"), |(status, _)| *status == 200);
     says_so(&until_refused(&site, "throng"));
     revoke_all(&site, &serials[10..], "later", REVOCATIONS);
     std::fs::remove_file(filler).unwrap();

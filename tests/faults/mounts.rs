@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::run::{program, run, run_within};
 
-/// Set in the process that has mounts of its own.
+/// Set in the process that has mounts of its own, to the folder to mount on.
 const INSIDE: &str = "PORTCULLIS_FAULTS_INSIDE";
 
 /// Whether this process may mount; otherwise the test was run, to its end, in one that may.
@@ -21,20 +21,21 @@ pub(crate) fn is_outside(test: &str) -> bool {
         command.arg("--map-root-user");
     }
     command.args(["--mount", "--propagation", "private"]).arg(std::env::current_exe().unwrap());
-    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(INSIDE, "yes");
+    let folder = tempfile::tempdir().unwrap();
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(INSIDE, folder.path());
     let said = run_within(Duration::from_secs(300), &mut command);
+    // Moved to the right, so that what the inner run says of itself is not taken for the outer one's.
+    let all = format!("{}{}", said.out, said.err).replace('\n', "\n  | ");
     assert!(
         said.status == Some(0) && said.out.contains("1 passed"),
-        "wanted {test} to pass in a mount namespace (`unshare --mount`, as root or with user namespaces allowed):\n{}{}",
-        said.out,
-        said.err
+        "wanted {test} to pass in a mount namespace (`unshare --mount`, as root or with user namespaces allowed):{all}"
     );
     true
 }
 
 /// Mounts a tmpfs of this size; `options` as mount(8) takes them.
 pub(crate) fn small_disk(options: &str) -> PathBuf {
-    let path = tempfile::tempdir().unwrap().keep();
+    let path = PathBuf::from(std::env::var_os(INSIDE).unwrap());
     run(program("mount").args(["-t", "tmpfs", "-o", options, "portcullis-test"]).arg(&path)).ok();
     path
 }
