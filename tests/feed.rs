@@ -417,6 +417,8 @@ fn an_authority_put_back_to_where_it_was_is_not_believed() {
     site.authority.stop();
     fs::remove_dir_all(&store).expect("the store");
     fs::rename(&kept, &store).expect("the older store");
+    // With the newer lists beside it, it would not even start.
+    fs::remove_dir_all(site.authority.dir().join("crl")).expect("the lists");
     site.authority.start_again();
     let words = proxy.until_ready(|_, words| words.contains("ALARM"));
     assert!(words.contains("store restore"), "{words}");

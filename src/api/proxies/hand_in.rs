@@ -77,3 +77,33 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// More than are ever revoked between a backup and its restore; some 200 octets each.
 const MOST_FACTS: usize = 500_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ident::ShortFingerprint;
+    use crate::standing::{Cut, CutKey};
+    use crate::status::{Credential, Lock, LockKey};
+    use crate::world::Timestamp;
+    use crate::x509::reason::Reason;
+
+    #[test]
+    fn a_proxy_is_believed_in_what_keeps_people_out_and_in_nothing_else() {
+        let (at, revision) = (Timestamp::from_unix_seconds(1), Revision { era: 1, number: 2 });
+        let key = LockKey { id: "alice".parse().unwrap(), cluster: None };
+        let cut = Cut { revision, at, reason: Reason::Unspecified };
+        let fingerprint = ShortFingerprint([1; 16]);
+        let cut_keys = vec![CutKey::Identity("alice".parse().unwrap())];
+        for fact in [
+            Change::CutOff(cut_keys[0].clone(), cut.clone()),
+            Change::Revoked(fingerprint, cut),
+            Change::Locked(Lock { key: key.clone(), at, revision }),
+        ] {
+            assert!(read(fact.clone()).is_ok(), "{fact:?}");
+        }
+        let credential = Credential { key: fingerprint, issued: revision, not_after: at, cut_keys };
+        for fact in [Change::Recorded(credential), Change::Unlocked(key)] {
+            assert!(read(fact.clone()).is_err(), "{fact:?}");
+        }
+    }
+}

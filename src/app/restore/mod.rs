@@ -273,7 +273,8 @@ impl Sight {
         backup: &Backup,
         authorities: &[AuthorityRow],
     ) -> Result<Option<Revision>, AppError> {
-        let journal = self.journal.as_ref().map(|journal| journal.read.end);
+        // Without its mark, nobody can say whether a journal ends where it did.
+        let journal = self.journal.as_ref().map(|journal| journal.read.end).filter(|_| self.mark.is_some());
         let (listed, gap) = match self.lists.reach(authorities) {
             Ok(reach) => (reach, None),
             Err(issuer) => (None, Some(issuer)),
@@ -289,6 +290,9 @@ impl Sight {
         };
         if let Some(issuer) = gap {
             why.push_str(&format!("; there is no list of {issuer}, or only one that is older than the others"));
+        }
+        if self.journal.is_some() && self.mark.is_none() {
+            why.push_str("; the mark of the store in place cannot be read, so that its journal may end too early");
         }
         if let Some(unreadable) = &self.unreadable {
             why.push_str(&format!("; {unreadable}"));

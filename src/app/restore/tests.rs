@@ -349,6 +349,53 @@ fn a_list_that_somebody_else_signed_is_no_witness() {
 }
 
 #[test]
+fn a_journal_that_may_end_too_early_is_not_enough() {
+    let site = Site::new();
+    let from = site.backup("backup");
+    drop(site.open());
+    fs::remove_file(site.places.store.join("mark")).unwrap();
+    let refused = restored(&site.places, &from, false).unwrap_err().to_string();
+    assert!(refused.contains("may end too early"), "{refused}");
+    assert!(site.places.store.join("journal").is_dir(), "nothing was touched");
+    assert!(matches!(restored(&site.places, &from, true), Ok(Ended::Restored(_))));
+}
+
+#[test]
+fn a_damaged_journal_tells_what_it_can_and_no_more_is_taken_for_told() {
+    let site = Site::new();
+    let from = site.backup("backup");
+    let open = site.open();
+    let row = open.issue(&site.admin, "alice");
+    let target = Target::User("bob".parse().unwrap());
+    let why = crate::ledger::cuts::Why::default();
+    let revoke = Revoke { target, cluster: None, why: why.clone(), lock: false, force: false };
+    open.engine.run(&site.admin, &revoke).unwrap();
+    let target = Target::User("alice".parse().unwrap());
+    open.engine.run(&site.admin, &Revoke { target, ..revoke }).unwrap();
+    let end = open.engine.store().end();
+    assert!(matches!(open.status(&row), Status::Revoked(_)));
+    drop(open);
+    // The last group is gone: what it said cannot be told by anybody.
+    let segment = site.places.store.join("journal/0000000000000001.segment");
+    let mut bytes = fs::read(&segment).unwrap();
+    let last = bytes.chunks(4096).rposition(|block| block.starts_with(b"PCLSFRAM")).unwrap();
+    bytes[last * 4096 + 20] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    let refused = restored(&site.places, &from, false).unwrap_err().to_string();
+    assert!(refused.contains(&end.to_string()), "{refused}");
+    let (places, mut shown) = (site.places.clone(), None);
+    let wish = Wish { options: options(), ..Wish::new(places, from, Vec::new(), true) };
+    restore(&wish, &World::system(), &mut |_| {}, &mut |preview| {
+        shown = Some(preview.clone());
+        true
+    })
+    .unwrap();
+    let preview = shown.unwrap();
+    assert_eq!((preview.taken_over.cut_offs, preview.taken_over.locked), (1, vec!["bob".to_owned()]));
+    assert!(preview.lost.iter().any(|lost| lost.contains("what was revoked after")), "{:?}", preview.lost);
+}
+
+#[test]
 fn a_token_to_join_with_does_not_come_back_with_a_backup() {
     let site = Site::new();
     let open = site.open();
