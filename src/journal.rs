@@ -249,6 +249,22 @@ pub enum Event {
         /// The newest time on the record until then.
         newest: Timestamp,
     },
+    /// Certificates that ended long ago left the index; the journal has them still.
+    CertificatesForgotten {
+        /// Which.
+        certificates: Vec<Forgotten>,
+    },
+}
+
+/// A certificate that left the index.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Forgotten {
+    /// Who signed it.
+    pub issuer: IssuerName,
+    /// Its serial number.
+    pub serial: Serial,
+    /// Its SHA-256.
+    pub fingerprint: Fingerprint,
 }
 
 /// Who knew of a fact that a backup did not hold.

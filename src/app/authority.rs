@@ -240,6 +240,7 @@ impl Authority {
             tokio::spawn(upkeep::publish(Arc::clone(&api), stop.clone())),
             tokio::spawn(upkeep::renew(Arc::clone(&api), all, stop.clone())),
             tokio::spawn(upkeep::forget(Arc::clone(&api), stop.clone())),
+            tokio::spawn(upkeep::forget_ended(Arc::clone(&api), stop.clone())),
             tokio::spawn(upkeep::tell_index(Arc::clone(&api), stop.clone())),
             tokio::spawn(upkeep::keep(Arc::clone(&api), kept, stop.clone())),
         ];

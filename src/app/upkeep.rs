@@ -11,10 +11,13 @@ use super::serving::Served;
 use crate::access::{Actor, Part};
 use crate::api::Api;
 use crate::ca::proxies::instances::Forget;
+use crate::ca::retention::{self, FORGOTTEN_AT_ONCE, is_forgettable};
+use crate::command::Rejected;
 use crate::net::stop::Stop;
 use crate::publish::crl::INTERVAL;
 use crate::publish::kept::{Answers, Kept};
 use crate::standing::Revision;
+use crate::world::{SystemTicks, Ticks};
 
 /// Publishes every list anew when something is cut off, and every hour; what could not be written to the folder is
 /// written once it can be.
@@ -99,6 +102,65 @@ pub(super) async fn forget(api: Arc<Api>, mut stop: Stop) {
         }
     }
 }
+
+/// Takes what ended long ago off the record, every hour.
+///
+/// A clock that is wrong must not make the record forget what is alive: nothing is forgotten before the wall clock has
+/// gone for a day as the machine's own clocks have.
+pub(super) async fn forget_ended(api: Arc<Api>, mut stop: Stop) {
+    let mut steady = (api.engine.world().clock.now(), SystemTicks.uptime());
+    loop {
+        tokio::select! {
+            () = stop.stopped() => return,
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+        let (now, ticks) = (api.engine.world().clock.now(), SystemTicks.uptime());
+        let (by_wall, by_ticks) = (now.since(steady.0), ticks.longest_since(steady.1));
+        if by_wall.abs_diff(by_ticks) > MOST_DRIFT {
+            steady = (now, ticks);
+        }
+        if by_ticks < STEADY || by_wall.abs_diff(by_ticks) > MOST_DRIFT {
+            continue;
+        }
+        let api = Arc::clone(&api);
+        match spawn_blocking(move || forget_all(&api)).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(count)) => tracing::info!(count, "certificates that ended long ago left the index"),
+            Ok(Err(error)) => tracing::warn!(%error, "what ended long ago stays on the record for now"),
+            Err(error) => tracing::error!(%error, "forgetting what ended long ago failed"),
+        }
+    }
+}
+
+/// How many certificates left.
+fn forget_all(api: &Api) -> Result<usize, Rejected> {
+    let now = api.engine.world().clock.now();
+    let mut count = 0_usize;
+    for issuer in api.roll.issuers() {
+        let mut after = None;
+        loop {
+            let page = api.roll.page(&issuer, after, PAGE);
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            let ended = page.iter().filter(|(_, member)| is_forgettable(member.not_after, now));
+            let ended: Vec<_> = ended.map(|(_, member)| member.fingerprint).collect();
+            for some in ended.chunks(FORGOTTEN_AT_ONCE) {
+                api.engine.run(&Actor::System(Part::Upkeep), &retention::Forget(some.to_vec()))?;
+                count = count.saturating_add(some.len());
+            }
+        }
+    }
+    Ok(count)
+}
+
+/// How many certificates are looked at in one go.
+const PAGE: usize = 4096;
+
+/// For how long the clock must have gone steadily.
+const STEADY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How far it may have gone apart from the machine's own clocks meanwhile.
+const MOST_DRIFT: Duration = Duration::from_secs(60 * 60);
 
 /// Says how far the index is while it is away.
 pub(super) async fn tell_index(api: Arc<Api>, mut stop: Stop) {

@@ -6,7 +6,8 @@
 //! unseen.
 //!
 //! `rows` has the shapes on disk, `keys` the keys in memory, `vault` the key files, `template` the looks, `lint` the
-//! rules, `sign` the last step; `issue`, `upkeep`, `init` and `clusters` are the wishes, `look` the questions.
+//! rules, `sign` the last step; `issue`, `upkeep`, `retention`, `init` and `clusters` are the wishes, `look` the
+//! questions.
 
 pub mod clusters;
 pub mod init;
@@ -15,6 +16,7 @@ pub mod keys;
 pub mod lint;
 pub mod look;
 pub mod proxies;
+pub mod retention;
 pub mod rows;
 pub mod sign;
 pub mod template;

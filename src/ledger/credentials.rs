@@ -87,6 +87,20 @@ fn write(txn: &mut Txn<'_>, key_hash: [u8; 32], row: &CertificateRow) -> Result<
     Ok(())
 }
 
+/// Takes a certificate off the record, but for its public key, which is never certified again.
+pub fn forget(txn: &mut Txn<'_>, row: &CertificateRow) {
+    txn.delete::<BySerialRow>(&(row.serial, row.issuer.clone()));
+    txn.delete::<ByHolderRow>(&(row.subject.clone(), row.fingerprint));
+    if let Some(agency) = &row.agency {
+        txn.delete::<ByAgencyRow>(&(agency.as_str().to_owned(), row.fingerprint));
+    }
+    if CallerRow::of(row).is_some() {
+        txn.delete::<CallerRow>(&(row.subject.clone(), row.fingerprint));
+    }
+    txn.delete::<RevokedRow>(&row.fingerprint);
+    txn.delete::<CertificateRow>(&row.fingerprint);
+}
+
 /// Finds a certificate on the record. A serial that two issuers have used names neither: say which by fingerprint.
 pub fn find(txn: &mut Txn<'_>, reference: &Reference) -> Result<Option<Stored<CertificateRow>>, Rejected> {
     let fingerprint = match reference {

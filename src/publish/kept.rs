@@ -17,13 +17,13 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use self::sections::{RECORD, Record, Section, SectionWriter, read_section};
 use super::roll::{Member, Roll};
+use crate::ca::retention::is_forgettable;
 use crate::disk::{Disk, DiskFile};
 use crate::ident::IssuerName;
 use crate::standing::{CutKey, Revision};
@@ -166,7 +166,7 @@ fn fill(file: &dyn DiskFile, answers: &Answers<'_>, cursor: Revision, now: Times
             let page = roll.page(&issuer, after, PAGE);
             let Some((last, _)) = page.last() else { break };
             after = Some(*last);
-            let standing = page.into_iter().filter(|(_, member)| member.not_after.after(EXPIRED_KEPT) >= now);
+            let standing = page.into_iter().filter(|(_, member)| !is_forgettable(member.not_after, now));
             for (serial, member) in standing {
                 let Some((issued, cut_set)) = statuses.placed(&member.fingerprint.short()) else { continue };
                 let not_after = member.not_after;
@@ -232,9 +232,6 @@ const HEAD: u64 = 4096;
 
 /// Certificates and cut sets taken from the answers at once, so that nobody waits long for them.
 const PAGE: usize = 4096;
-
-/// How long certificates that have ended are remembered.
-pub const EXPIRED_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 #[cfg(test)]
 mod tests;

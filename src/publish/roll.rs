@@ -65,6 +65,14 @@ impl Roll {
         if known.is_empty() { *known = members } else { known.extend(members) }
     }
 
+    /// Takes a certificate off.
+    pub fn remove(&self, issuer: &IssuerName, serial: Serial) {
+        let mut issuers = self.issuers.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(members) = issuers.get_mut(issuer) {
+            members.remove(&serial);
+        }
+    }
+
     /// Every issuer that has certificates here.
     pub fn issuers(&self) -> Vec<IssuerName> {
         self.issuers.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()

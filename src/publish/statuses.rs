@@ -125,6 +125,10 @@ impl StatusFollower {
             | Event::ProxyGone { .. }
             | Event::ProxyReported { .. }
             | Event::Restored { .. } => None,
+            Event::CertificatesForgotten { certificates } => {
+                certificates.iter().for_each(|gone| self.roll.remove(&gone.issuer, gone.serial));
+                None
+            }
             Event::ClockAccepted { .. } => {
                 self.newest.accept(entry.at);
                 None

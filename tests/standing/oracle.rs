@@ -111,6 +111,7 @@ impl Oracle {
             }
             Event::Restored { .. }
             | Event::ClockAccepted { .. }
+            | Event::CertificatesForgotten { .. }
             | Event::CutOffTakenOver { .. }
             | Event::RevocationTakenOver { .. }
             | Event::SerialTakenOver { .. }

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use portcullis::access::{Actor, Part};
+use portcullis::ca::issue::{Issue, Purpose};
+use portcullis::ca::retention::{Forget, KEPT_AFTER_END};
+use portcullis::command::Code;
 use portcullis::engine::Engine;
 use portcullis::follow::Following;
 use portcullis::ident::{IssuerName, Serial};
@@ -10,11 +14,12 @@ use portcullis::publish::crl::Lists;
 use portcullis::publish::ocsp::Responders;
 use portcullis::publish::roll::Roll;
 use portcullis::publish::statuses::StatusFollower;
-use portcullis::status::Statuses;
+use portcullis::status::{Status, Statuses};
+use portcullis::x509::certificate::Certificate;
 use portcullis::x509::crl::Crl;
 use portcullis::x509::ocsp::issuer::IssuerHashes;
 
-use crate::world::{World, add_user, authorities, fresh_seed, lock, revoke_certificate};
+use crate::world::{World, add_user, authorities, fresh_seed, issue, lock, revoke_certificate};
 
 /// The authority's public side.
 struct Public {
@@ -115,4 +120,39 @@ fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let content = parts.concat();
     assert!(content.len() < 128);
     [&[tag, u8::try_from(content.len()).unwrap()], content.as_slice()].concat()
+}
+
+#[test]
+fn what_ended_ninety_days_ago_is_forgotten_and_nothing_else_ever() {
+    let public = Public::new();
+    let rows = public.three();
+    let all = || Forget(rows.iter().map(|row| row.fingerprint).collect());
+    let forget = || {
+        let end = public.engine.run(&Actor::System(Part::Upkeep), &all()).unwrap().revision;
+        public.statuses.wait_for(end, std::time::Duration::from_secs(10)).unwrap();
+    };
+    let kept = || {
+        let on_record = rows.iter().filter(|row| public.engine.recorded(&row.fingerprint).unwrap().is_some()).count();
+        let on_roll = rows.iter().filter(|row| public.roll.member(&row.issuer, row.serial).is_some()).count();
+        assert_eq!(on_record, on_roll);
+        on_record
+    };
+    // While it could be used, and until every list that names it is over.
+    let now = || public.world.outside().clock.now();
+    let last = rows.iter().map(|row| row.not_after).max().unwrap();
+    for at in [now(), rows[1].not_after, rows[1].not_after.after(KEPT_AFTER_END)] {
+        public.world.pass(at.since(now()));
+        forget();
+        assert_eq!(kept(), 3, "at {at}");
+    }
+    public.world.pass(last.after(KEPT_AFTER_END).since(now()) + std::time::Duration::from_secs(1));
+    forget();
+    assert_eq!(kept(), 0);
+    // Its key is not certified again, and who is revoked is still nobody that gets in.
+    let public_key = Certificate::from_der(&rows[0].der).unwrap().public_key;
+    let again = Issue { public_key, purpose: Purpose::Management, ..issue("root-admin", "any") };
+    let refused = public.engine.run(&Actor::System(Part::Initialisation), &again).unwrap_err();
+    assert_eq!(refused.code, Code::KeyReused);
+    let status = public.statuses.status(&rows[1].fingerprint, now()).unwrap();
+    assert!(matches!(status, Status::Revoked(_) | Status::Unknown), "{status:?}");
 }
