@@ -91,7 +91,10 @@ impl Log {
                 let open = self.disk.open_to_read(&file);
                 let open = open.map_err(|error| StoreError(format!("{} cannot be read: {error}", file.display())))?;
                 for frame in wanted.iter().take_while(|frame| frame.first <= end) {
-                    let (position, commits) = read_frame(&*open, &header, frame.offset).ok_or_else(|| {
+                    let read = read_frame(&*open, &header, frame.offset);
+                    let read =
+                        read.map_err(|error| StoreError(format!("{} cannot be read: {error}", file.display())))?;
+                    let (position, commits) = read.ok_or_else(|| {
                         StoreError(format!("{} is damaged at octet {}", file.display(), frame.offset))
                     })?;
                     if position.revision > after && work(position, commits)?.is_break() {
@@ -184,14 +187,25 @@ pub(super) fn walk(content: &Content, next: Option<&Header>) -> Walked {
     walked
 }
 
-fn read_frame(file: &dyn DiskFile, header: &Header, offset: u64) -> Option<(Position, Vec<Recorded>)> {
+/// The frame at an offset; none if it is not whole.
+fn read_frame(file: &dyn DiskFile, header: &Header, offset: u64) -> std::io::Result<Option<(Position, Vec<Recorded>)>> {
     let mut bytes = [0; HEAD];
-    file.read_at(&mut bytes, offset).ok()?;
-    let head = Head::read(&bytes, &header.nonce)?;
-    let mut payload = vec![0; usize::try_from(head.length).ok()?];
-    file.read_at(&mut payload, offset.checked_add(HEAD as u64)?).ok()?;
-    if !head.vouches_for(&payload) {
-        return None;
+    if !read_all(file, &mut bytes, offset)? {
+        return Ok(None);
     }
-    Some((head.end(), decode(&head, &payload)?))
+    let Some(head) = Head::read(&bytes, &header.nonce) else { return Ok(None) };
+    let mut payload = vec![0; head.length as usize];
+    if !read_all(file, &mut payload, offset.saturating_add(HEAD as u64))? || !head.vouches_for(&payload) {
+        return Ok(None);
+    }
+    Ok(decode(&head, &payload).map(|commits| (head.end(), commits)))
+}
+
+/// Whether the file goes on far enough; what the disk says otherwise is an error.
+fn read_all(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> std::io::Result<bool> {
+    match file.read_at(buffer, offset) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
 }

@@ -95,7 +95,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::backlog::Backlog;
 pub use self::error::OpenError;
@@ -109,10 +109,10 @@ use self::recover::recover;
 use self::segment::{Header, SHORTEST};
 use self::spare::Spares;
 pub use self::stage::IndexState;
-use self::state::View;
+use self::state::{View, is_resident};
 use self::writer::{Shared, Writer};
 use super::memory::check_bounds;
-use super::{Batch, CommitError, KeyRange, Store, StoreError, Timeline, Versioned};
+use super::{Batch, CommitError, KeyRange, Store, StoreError, Timeline, Urgency, Versioned};
 use crate::disk::{Disk, DiskFile};
 use crate::standing::Revision;
 use crate::world::{Entropy, random};
@@ -162,6 +162,7 @@ pub struct LocalStore {
     /// Taken while a checkpoint is written, so that two never use the temporary name at once.
     checkpointing: Arc<Mutex<()>>,
     disk: Arc<dyn Disk>,
+    opened: Instant,
     _lock: Box<dyn DiskFile>,
 }
 
@@ -300,6 +301,7 @@ impl LocalStore {
             indexer: None,
             checkpointing: Arc::default(),
             disk,
+            opened: Instant::now(),
             _lock: lock,
         };
         let indexer = Indexer { shared: Arc::clone(&store.shared), folder: store.paths.index.clone(), pause };
@@ -339,6 +341,14 @@ impl LocalStore {
                 IndexState::Waiting(why) => return Err(OpenError::Index(why)),
                 state => tell(&state),
             }
+        }
+    }
+
+    /// Whoever comes right behind a start would rather wait than be told to come again, for most starts are done then.
+    fn wait_a_moment(&self) {
+        let left = GRACE.saturating_sub(self.opened.elapsed());
+        if !left.is_zero() && self.complete().is_err() {
+            self.shared.view.stage().wait_while_busy(left);
         }
     }
 
@@ -406,15 +416,24 @@ impl Drop for LocalStore {
 
 impl Store for LocalStore {
     fn get(&self, key: &[u8]) -> Result<Option<Versioned>, StoreError> {
+        if !is_resident(key) {
+            self.wait_a_moment();
+        }
         self.shared.view.read().get(key)
     }
 
     fn scan(&self, range: &KeyRange, limit: usize) -> Result<Vec<(Vec<u8>, Versioned)>, StoreError> {
+        if !is_resident(&range.start) {
+            self.wait_a_moment();
+        }
         self.shared.view.read().scan(range, limit)
     }
 
     fn commit(&self, batch: Batch) -> Result<Revision, CommitError> {
         check_bounds(&batch)?;
+        if batch.urgency == Urgency::Ordinary {
+            self.wait_a_moment();
+        }
         let outcome = self.shared.queue.push(batch)?;
         let ended = || CommitError::OutcomeUnknown("the writer has ended".to_owned());
         outcome.recv().unwrap_or_else(|_| Err(ended()))
@@ -456,6 +475,9 @@ impl Store for LocalStore {
         self.shared.view.read().index().map(drop)
     }
 }
+
+/// How long after a start those who need the index wait for it.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// How often it is said how far the index is.
 const TOLD_EVERY: Duration = Duration::from_millis(500);

@@ -75,6 +75,12 @@ impl Stage {
         state.clone()
     }
 
+    /// Waits while it is at work, or until the time is over.
+    pub(super) fn wait_while_busy(&self, timeout: Duration) {
+        let busy = |state: &mut IndexState| matches!(state, IndexState::Checking { .. } | IndexState::Learning { .. });
+        drop(self.changed.wait_timeout_while(self.lock(), timeout, busy));
+    }
+
     fn lock(&self) -> MutexGuard<'_, IndexState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
