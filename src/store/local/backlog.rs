@@ -67,11 +67,12 @@ impl Backlog {
         self.changed.notify_all();
     }
 
-    /// Adds a group that was committed before all that wait.
-    pub(super) fn push_first(&self, changes: Arc<Changes>, position: Position) {
+    /// Puts one group in the place of all up to its position: it holds what they did.
+    pub(super) fn push_instead(&self, changes: Arc<Changes>, position: Position) {
         let mut state = self.state();
-        state.octets = state.octets.saturating_add(changes.octets());
+        state.groups.retain(|(_, group)| group.revision > position.revision);
         state.groups.push_front((changes, position));
+        state.octets = state.groups.iter().map(|(changes, _)| changes.octets()).sum();
     }
 
     /// Waits until there is room, or there will be none.

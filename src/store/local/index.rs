@@ -11,6 +11,8 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
 use super::frame::Position;
 use super::octets::{Octets, digest, length};
 use super::room::Room;
@@ -56,21 +58,19 @@ struct Summary {
 }
 
 impl Index {
-    /// Opens the index if it is whole; otherwise an empty one in its place. `tell` hears how many records of how many
-    /// were looked at, and says whether to go on.
+    /// Opens the index if it is whole; one that is damaged, or is not there, gives way to an empty one. `tell` hears how
+    /// many records of how many were looked at, and says whether to go on. What the disk refuses at present, for want of
+    /// space or of descriptors, says nothing against an index: nothing is thrown away for that.
     pub(super) fn open(folder: &Path, mut tell: impl FnMut(u64, u64) -> bool) -> Result<Self, StoreError> {
-        let mut stopped = false;
-        let mut go_on = |done, of| {
-            stopped = !tell(done, of);
-            !stopped
-        };
-        if folder.is_dir()
-            && let Ok(index) = guarded(|| Self::open_whole(folder, &mut go_on))
-        {
-            return Ok(index);
+        if !folder.is_dir() {
+            return Self::anew(folder);
         }
-        // Nothing is thrown away for want of patience.
-        if stopped { Err(StoreError("the store is stopping".to_owned())) } else { Self::anew(folder) }
+        let opened = catch_unwind(AssertUnwindSafe(|| Self::open_whole(folder, &mut tell)));
+        match opened.unwrap_or(Err(Fault::Damage)) {
+            Ok(index) => Ok(index),
+            Err(Fault::Damage) => Self::anew(folder),
+            Err(Fault::Refused(error)) => Err(error),
+        }
     }
 
     /// An empty index, whatever was there.
@@ -85,35 +85,37 @@ impl Index {
             let made = DirBuilder::new().mode(0o700).create(folder);
             made.map_err(|error| StoreError(format!("the index {} cannot be made: {error}", folder.display())))?;
             let summary = Summary { position: Position::START, hash: 0, count: 0 };
-            let tree = open_patiently(folder)?;
+            let tree = open_patiently(folder).map_err(trouble)?;
             Ok(Self { tree, room: Room::of(folder).map_err(no_room)?, summary: Mutex::new(summary) })
         })
     }
 
     /// The index as it lies there, if it is whole.
     pub(super) fn whole(folder: &Path) -> Option<Self> {
-        folder.is_dir().then(|| guarded(|| Self::open_whole(folder, &mut |_, _| true)).ok()).flatten()
+        let open = AssertUnwindSafe(|| Self::open_whole(folder, &mut |_, _| true).ok());
+        folder.is_dir().then(|| catch_unwind(open).ok().flatten()).flatten()
     }
 
-    fn open_whole(folder: &Path, tell: &mut impl FnMut(u64, u64) -> bool) -> Result<Self, StoreError> {
+    fn open_whole(folder: &Path, tell: &mut impl FnMut(u64, u64) -> bool) -> Result<Self, Fault> {
         let tree = open_patiently(folder)?;
-        let summary = match tree.get(SUMMARY).map_err(trouble)? {
-            Some(bytes) => Summary::decode(&bytes).ok_or_else(|| StoreError("the index is damaged".to_owned()))?,
+        let room = Room::of(folder).map_err(|error| Fault::Refused(no_room(error)))?;
+        let summary = match tree.get(SUMMARY)? {
+            Some(bytes) => Summary::decode(&bytes).ok_or(Fault::Damage)?,
             None => Summary { position: Position::START, hash: 0, count: 0 },
         };
         let (mut hash, mut count) = (0_u128, 0_u64);
         for record in tree.range([RESIDENT_END]..) {
-            let (key, bytes) = record.map_err(trouble)?;
+            let (key, bytes) = record?;
             hash = hash.wrapping_add(record_hash(&key, &bytes));
             count = count.saturating_add(1);
             if count % TOLD_EVERY == 0 && !tell(count, summary.count) {
-                return Err(StoreError("the store is stopping".to_owned()));
+                return Err(Fault::Refused(StoreError("the store is stopping".to_owned())));
             }
         }
         if (hash, count) != (summary.hash, summary.count) {
-            return Err(StoreError("the index does not hold what it says".to_owned()));
+            return Err(Fault::Damage);
         }
-        Ok(Self { tree, room: Room::of(folder).map_err(no_room)?, summary: Mutex::new(summary) })
+        Ok(Self { tree, room, summary: Mutex::new(summary) })
     }
 
     /// What it says of itself.
@@ -231,16 +233,44 @@ fn next_within(records: &mut sled::Iter, range: &KeyRange) -> Result<Option<(sle
     Ok(next.filter(|(key, _)| range.contains(key)))
 }
 
-fn open_patiently(folder: &Path) -> Result<sled::Db, StoreError> {
+fn open_patiently(folder: &Path) -> Result<sled::Db, sled::Error> {
     let began = Instant::now();
     loop {
         let opened = sled::Config::new().path(folder).cache_capacity(CACHE).open();
         match opened {
-            Err(error) if error.to_string().contains("lock") && began.elapsed() < PATIENCE => {
+            Err(error) if is_lock(&error) && began.elapsed() < PATIENCE => {
                 std::thread::park_timeout(Duration::from_millis(20));
             }
-            result => return result.map_err(trouble),
+            result => return result,
         }
+    }
+}
+
+/// What the system may refuse for a while, whatever the index holds.
+const PASSING: [Errno; 7] =
+    [Errno::NOSPC, Errno::DQUOT, Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::ACCESS, Errno::ROFS];
+
+/// Another handle, of an index that was open a moment ago, has not let go yet.
+fn is_lock(error: &sled::Error) -> bool {
+    error.to_string().contains("acquire lock")
+}
+
+/// Why an index could not be opened.
+enum Fault {
+    /// It is not whole.
+    Damage,
+    /// The system refused something, which says nothing about the index.
+    Refused(StoreError),
+}
+
+impl From<sled::Error> for Fault {
+    fn from(error: sled::Error) -> Self {
+        let number = match &error {
+            sled::Error::Io(io) => io.raw_os_error(),
+            _ => None,
+        };
+        let refused = number.is_some_and(|number| PASSING.iter().any(|errno| errno.raw_os_error() == number));
+        if refused || is_lock(&error) { Self::Refused(trouble(error)) } else { Self::Damage }
     }
 }
 
@@ -343,5 +373,26 @@ mod tests {
         index.tree.remove([0x80]).unwrap();
         drop(index);
         assert_eq!(Index::open(&path, |_, _| true).unwrap().position(), Position::START);
+    }
+
+    #[test]
+    fn an_index_that_may_not_be_opened_now_is_not_thrown_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("index");
+        let index = Index::anew(&path).unwrap();
+        let changes = BTreeMap::from([(vec![0x80], Some(held(1)))]);
+        index.apply(changes.iter(), position(1)).unwrap();
+        index.flush().unwrap();
+        // It is open still.
+        let refused = Index::open(&path, |_, _| true).unwrap_err();
+        assert!(refused.0.contains("lock"), "{refused}");
+        drop(index);
+        for errno in PASSING {
+            let error = sled::Error::Io(std::io::Error::from_raw_os_error(errno.raw_os_error()));
+            assert!(matches!(Fault::from(error), Fault::Refused(_)), "{errno}");
+        }
+        let damage = [sled::Error::Corruption { at: None, bt: () }, sled::Error::Unsupported("x".to_owned())];
+        assert!(damage.into_iter().all(|error| matches!(Fault::from(error), Fault::Damage)));
+        assert_eq!(Index::open(&path, |_, _| true).unwrap().position(), position(1));
     }
 }

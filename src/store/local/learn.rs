@@ -113,7 +113,7 @@ impl Indexer {
         if let Some(position) = reached {
             let changes = Arc::new(changes);
             self.shared.view.cover(&changes, position);
-            self.shared.backlog.push_first(changes, position);
+            self.shared.backlog.push_instead(changes, position);
         }
         Ok(())
     }
