@@ -54,9 +54,18 @@ impl fmt::Display for Times {
 
 /// The memory of a process that is in RAM, in octets.
 pub(crate) fn resident(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    kilobytes(&pid.to_string(), "VmRSS:") * 1024
+}
+
+/// The most memory of this process that was ever in RAM, in units of 1024 octets.
+pub(crate) fn peak() -> u64 {
+    kilobytes("self", "VmHWM:")
+}
+
+fn kilobytes(process: &str, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// The time that all threads of a process have been on a core.
