@@ -59,8 +59,8 @@ struct Summary {
 
 impl Index {
     /// Opens the index if it is whole; one that is damaged, or is not there, gives way to an empty one. `tell` hears how
-    /// many records of how many were looked at, and says whether to go on. What the disk refuses at present, for want of
-    /// space or of descriptors, says nothing against an index: nothing is thrown away for that.
+    /// many records of how many were looked at, and says whether to go on. What the system refuses at present, for want of
+    /// descriptors or memory, says nothing against an index: nothing is thrown away for that.
     pub(super) fn open(folder: &Path, mut tell: impl FnMut(u64, u64) -> bool) -> Result<Self, StoreError> {
         if !folder.is_dir() {
             return Self::anew(folder);
@@ -246,9 +246,9 @@ fn open_patiently(folder: &Path) -> Result<sled::Db, sled::Error> {
     }
 }
 
-/// What the system may refuse for a while, whatever the index holds.
-const PASSING: [Errno; 7] =
-    [Errno::NOSPC, Errno::DQUOT, Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::ACCESS, Errno::ROFS];
+/// What the system may refuse for a while, whatever the index holds. Not for want of space: an index that sled cannot open
+/// on a full disk leaves the space in which it is made again.
+const PASSING: [Errno; 5] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::ACCESS, Errno::ROFS];
 
 /// Another handle, of an index that was open a moment ago, has not let go yet.
 fn is_lock(error: &sled::Error) -> bool {
