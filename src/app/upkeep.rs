@@ -23,8 +23,8 @@ use crate::world::{SystemTicks, Ticks};
 /// written once it can be.
 pub(super) async fn publish(api: Arc<Api>, mut stop: Stop) {
     let mut cuts = api.roll.subscribe();
-    // The first lists were published before anything was served.
-    let mut next = Instant::now() + INTERVAL;
+    // The first lists were published before anything was served, as far as that was possible.
+    let mut next = Instant::now() + if api.lists.is_complete() { INTERVAL } else { RETRY };
     loop {
         let due = tokio::select! {
             () = stop.stopped() => return,
@@ -69,11 +69,12 @@ pub(super) async fn renew(api: Arc<Api>, served: Vec<Arc<Served>>, mut stop: Sto
         }
         let (api, served) = (Arc::clone(&api), served.clone());
         let renewed = spawn_blocking(move || {
-            api.engine.forget_answers().map_err(|error| error.to_string())?;
+            // First what does not wait for the index.
             api.responders.renew().map_err(|error| error.to_string())?;
             served.iter().try_for_each(|served| {
                 served.renew_if_due(&api.engine, &api.authorities).map_err(|error| error.to_string())
-            })
+            })?;
+            api.engine.forget_answers().map_err(|error| error.to_string())
         });
         match renewed.await {
             Ok(Ok(())) => {}

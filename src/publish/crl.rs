@@ -151,6 +151,11 @@ impl Lists {
         Ok(published)
     }
 
+    /// Whether every issuer has a list.
+    pub fn is_complete(&self) -> bool {
+        self.keyring.all().iter().all(|issuer| self.published(&issuer.name).is_some())
+    }
+
     /// Whether the folder lacks a list that is served.
     pub fn has_unwritten(&self) -> bool {
         !self.unwritten().is_empty()
