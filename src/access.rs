@@ -140,6 +140,8 @@ pub enum Permission {
     ProxyJoin,
     /// Follow the authority as a proxy.
     ProxyFollow,
+    /// End an issuing CA, with everything that it signed.
+    AuthorityRevoke,
 }
 
 impl Permission {
@@ -150,7 +152,7 @@ impl Permission {
     }
 
     /// Every permission, for the tests that go through all of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::CertificateIssue,
         Self::CertificateIssueManagement,
         Self::CertificateRead,
@@ -173,6 +175,7 @@ impl Permission {
         Self::ProxyWrite,
         Self::ProxyJoin,
         Self::ProxyFollow,
+        Self::AuthorityRevoke,
     ];
 
     /// Whether everyone has it over what is their own.
@@ -199,7 +202,8 @@ impl Permission {
             | Self::ProxyRead
             | Self::ProxyWrite
             | Self::ProxyJoin
-            | Self::ProxyFollow => false,
+            | Self::ProxyFollow
+            | Self::AuthorityRevoke => false,
         }
     }
 }
@@ -333,7 +337,9 @@ const fn system(part: Part, permission: Permission) -> bool {
                 | Permission::CertificateIssueManagement
         ),
         Part::Upkeep | Part::Restore => matches!(permission, Permission::AuthorityUpkeep),
-        Part::Publisher => matches!(permission, Permission::AuthorityUpkeep | Permission::CertificateRead),
+        Part::Publisher => {
+            matches!(permission, Permission::AuthorityUpkeep | Permission::CertificateRead | Permission::ClusterRead)
+        }
     }
 }
 

@@ -254,6 +254,15 @@ pub enum Event {
         /// Which.
         certificates: Vec<Forgotten>,
     },
+    /// Another CA signs for a cluster from now on; what the others signed stands.
+    ClusterRotated {
+        /// The cluster.
+        cluster: ClusterName,
+        /// Who signs.
+        issuer: IssuerName,
+    },
+    /// A certificate that a CA had issued before it was brought is on the record, as issued before everything else.
+    CertificateImported(Issued),
 }
 
 /// A certificate that left the index.

@@ -244,6 +244,9 @@ fn body_for(path: &str) -> String {
         "/v1/users" => json!({"id": "carol"}),
         "/v1/agencies" => json!({"id": "other"}),
         "/v1/clusters" => json!({"name": "prod", "server": "https://prod.example:7444"}),
+        "/v1/certificates/imports" => {
+            json!({"cluster": "demo", "certificate_pem": include_str!("../certs/certificate/kubeadm-admin.pem")})
+        }
         "/v1/proxies/tokens" => json!({"cluster": "demo", "secret_hash": "0".repeat(64)}),
         _ => json!({}),
     };
@@ -279,7 +282,8 @@ fn expected_of_a_user(path: &str, method: &str, permission: Permission) -> u16 {
             | Permission::ProxyRead
             | Permission::ProxyWrite
             | Permission::ProxyJoin
-            | Permission::ProxyFollow => 403,
+            | Permission::ProxyFollow
+            | Permission::AuthorityRevoke => 403,
         },
     }
 }

@@ -79,6 +79,7 @@ pub(crate) fn record(store: &dyn Store, number: u64) {
         not_after: FAR,
         cut_keys,
         der: octets::<DER>(number, 3).to_vec(),
+        is_imported: false,
     };
     let mut txn = Txn::begin(store);
     cuts::assert_heads(&mut txn, &row.cut_keys).unwrap();

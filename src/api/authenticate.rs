@@ -28,6 +28,11 @@ pub fn actor(engine: &Engine, presented: &[CertificateDer<'static>]) -> Result<A
         return called(&certificate, caller);
     }
     let row = recorded(engine, fingerprint)?;
+    if row.is_imported {
+        return Err(refused(
+            "this certificate was imported, and is for its cluster alone: get one with `portcullis kubeconfig`",
+        ));
+    }
     let id = row.subject.parse().map_err(|_| refused("the client certificate names no identity"))?;
     let realm = match (row.role, row.cluster) {
         (CertificateRole::User, Some(cluster)) => Realm::Cluster(cluster),

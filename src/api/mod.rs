@@ -24,7 +24,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
-use crate::ca::clusters::Authorities;
+use crate::ca::authorities::Authorities;
 use crate::command::Code;
 use crate::engine::Engine;
 use crate::ident::ClusterName;
@@ -121,6 +121,8 @@ pub struct Embedded {
     pub cluster: ClusterName,
     /// The proxy.
     pub proxy: Arc<Proxy>,
+    /// Whose clients it lets in; grows with each issuing CA of its cluster.
+    pub anchors: Arc<ClientAnchors>,
 }
 
 impl Proxies {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Api;
-use super::management::{certificates, clusters, groups, identities, revocations, status};
+use super::management::{authorities, certificates, clusters, groups, identities, revocations, status};
 use super::proxies::{join, look_up, manage};
 use crate::access::{Actor, Permission};
 use crate::command::{Code, Rejected};
@@ -37,6 +37,8 @@ pub enum Handler {
     Plain(fn(&Api, &Call) -> Result<Reply, Rejected>),
     /// Commits on a blocking thread, then waits for the proxies.
     Revoke,
+    /// Commits, waits for the proxies, commits again.
+    Rotate,
     /// Talks with a proxy for as long as it follows.
     Follow,
 }
@@ -121,7 +123,7 @@ pub const JOIN: &str = "/v1/proxies/join";
 
 /// Every route.
 pub fn table() -> Vec<Route> {
-    use Handler::{Follow, Plain, Revoke};
+    use Handler::{Follow, Plain, Revoke, Rotate};
     use Permission as P;
     let route = |method, path, permission, handler| Route { method, path, permission, handler };
     vec![
@@ -210,6 +212,9 @@ pub fn table() -> Vec<Route> {
         route(Method::GET, "/v1/clusters", P::ClusterRead, Plain(clusters::list)),
         route(Method::POST, "/v1/clusters", P::ClusterWrite, Plain(clusters::add)),
         route(Method::GET, "/v1/clusters/{name}", P::ClusterRead, Plain(clusters::show)),
+        route(Method::POST, "/v1/clusters/{name}/rotations", P::ClusterWrite, Rotate),
+        route(Method::POST, "/v1/clusters/{name}/requests", P::ClusterWrite, Plain(authorities::request)),
+        route(Method::POST, "/v1/certificates/imports", P::ClusterWrite, Plain(authorities::import)),
         route(Method::GET, "/v1/proxies", P::ProxyRead, Plain(manage::list)),
         route(Method::POST, "/v1/proxies/tokens", P::ProxyWrite, Plain(manage::invite)),
         route(Method::DELETE, "/v1/proxies/{name}", P::ProxyWrite, Plain(manage::remove)),

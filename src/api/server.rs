@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use rustls_pki_types::CertificateDer;
 use tokio::time::timeout;
 
+use super::management::authorities;
 use super::management::revocations::{self, blocking};
 use super::proxies::follow;
 use super::proxies::manage::token_of;
@@ -155,6 +156,7 @@ async fn reply(
     let call = Call { actor, parameters, query, body, repeatable };
     let reply = match handler {
         Handler::Revoke => revocations::revoke(Arc::clone(api), Arc::new(call)).await,
+        Handler::Rotate => authorities::rotate(Arc::clone(api), Arc::new(call)).await,
         Handler::Plain(plain) => {
             let api = Arc::clone(api);
             blocking(move || plain(&api, &call)).await

@@ -5,6 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 
+mod clusters;
+
+pub use clusters::{
+    AddCluster, BroughtCa, CaRequest, Cluster, ImportAnswer, ImportRequest, Issuer, KeyPem, RotateRequest, Rotated,
+};
+
 /// A list's page.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Page<T> {
@@ -86,8 +92,11 @@ pub struct Certificate {
     pub not_before: String,
     /// The last moment of its validity.
     pub not_after: String,
-    /// The revision that recorded it.
+    /// The revision that recorded it; `0-0`, before every other, for one that was imported.
     pub revision: String,
+    /// Whether its CA issued it before that was brought.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub imported: bool,
     /// Its standing.
     pub status: Status,
 }
@@ -143,9 +152,9 @@ pub struct RevokeRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
-    /// `user`, `agency` or `certificate`.
+    /// `user`, `agency`, `certificate` or `authority`.
     pub kind: String,
-    /// The identity's ID; for a certificate its serial or `X509SHA256=…`.
+    /// The identity's ID; for a certificate its serial or `X509SHA256=…`; for an authority its name, such as `prod-1`.
     pub id: String,
 }
 
@@ -327,53 +336,6 @@ pub struct Group {
     pub name: String,
     /// Who is in it.
     pub members: Vec<String>,
-}
-
-/// `POST /v1/clusters`: adds a cluster.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AddCluster {
-    /// Its name, a DNS label of at most 40 characters.
-    pub name: String,
-    /// The address of its proxy, `https://host:port`.
-    pub server: String,
-    /// Further names of its proxy.
-    #[serde(default)]
-    pub names: Vec<String>,
-}
-
-/// A cluster.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Cluster {
-    /// Its name.
-    pub name: String,
-    /// The address of its proxy.
-    pub server: String,
-    /// The names its proxy may have in its server certificate.
-    pub names: Vec<String>,
-    /// Its issuing CAs, the present one last.
-    pub issuers: Vec<Issuer>,
-    /// Whether an API server trusts the issuing CA itself, so that revocations are not enforced there.
-    pub shared_ca: bool,
-    /// The proxies of this cluster that follow the authority; without one, revocations show in CRL and OCSP only.
-    #[serde(default)]
-    pub proxies: Vec<String>,
-}
-
-/// A certificate authority.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Issuer {
-    /// Its name, as in the addresses of its CRL and certificate.
-    pub name: String,
-    /// Its certificate's SHA-256.
-    pub credential_id: String,
-    /// The last moment of its validity.
-    pub not_after: String,
-    /// Its certificate in PEM.
-    pub certificate_pem: String,
-    /// Where its CRL is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub crl: Option<String>,
 }
 
 /// `POST /v1/proxies/tokens`: wants a proxy to join.

@@ -12,7 +12,7 @@ use crate::access::{Actor, Part};
 use crate::api::public::Public;
 use crate::api::server::{Health, Management};
 use crate::api::{Api, Proxies, Requests};
-use crate::ca::clusters::Authorities;
+use crate::ca::authorities::Authorities;
 use crate::ca::init::open_authorities;
 use crate::ca::proxies::instances::ListInstances;
 use crate::ca::upkeep::AcceptClock;

@@ -13,7 +13,7 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use super::authority::Ground;
 use super::{AppError, Doing};
 use crate::access::{Actor, Part};
-use crate::ca::clusters::Authorities;
+use crate::ca::authorities::Authorities;
 use crate::ca::init::{create_authorities, first_admin, is_initialised, open_authorities};
 use crate::ca::issue::IssuedCertificate;
 use crate::ca::look::ListCertificates;

@@ -17,6 +17,7 @@ use crate::access::{Actor, Part};
 use crate::api::Embedded;
 use crate::ca::clusters::{self, NewCluster};
 use crate::ca::look::ShowCluster;
+use crate::ca::source::Source;
 use crate::ca::vault::write_new_private;
 use crate::command::Code;
 use crate::config::passphrase::Passphrase;
@@ -141,7 +142,9 @@ impl Running {
         let proxy = Proxy::start(parts, ProxySettings::new(demo_cluster()?, upstream)).doing("starting the proxy")?;
         let proxy = Arc::new(proxy);
         let name = "demo".to_owned();
-        authority.api.proxies.add(Embedded { name, cluster: demo_cluster()?, proxy: Arc::clone(&proxy) });
+        let anchors = Arc::clone(&equipped.anchors);
+        authority.api.proxies.add(Embedded { name, cluster: demo_cluster()?, proxy: Arc::clone(&proxy), anchors });
+        authority.api.trust_all().doing("trusting the authorities")?;
         let (stopper, stop) = stop::channel();
         let metrics = Arc::clone(&authority.api.metrics);
         tokio::spawn(health::serve(health, Health { statuses, metrics, conversation: None }, stop));
@@ -279,7 +282,7 @@ fn load(dir: &Dir, ground: &Ground, addresses: &Addresses) -> Result<Loaded, App
     let server = ServiceUrl::of_listener(true, addresses.proxy).to_string();
     let actor = Actor::System(Part::Initialisation);
     let new = NewCluster { name: demo_cluster()?, server: server.clone(), names: names_of(addresses.proxy) };
-    match clusters::add(&ground.engine, &actor, None, &new, &authorities) {
+    match clusters::add(&ground.engine, &actor, None, &new, Source::Made, &authorities) {
         Ok(_) => {}
         Err(rejected) if rejected.code == Code::AlreadyExists => must_be_at(ground, &server)?,
         Err(rejected) => return Err(AppError::new("adding the cluster", rejected)),
@@ -307,14 +310,12 @@ struct Equipped {
     infra: CertificateDer<'static>,
 }
 
-/// Certificates for the proxy and the demo upstream, and whose clients the proxy verifies: the cluster's, never the
-/// root's.
+/// Certificates for the proxy and the demo upstream, and whose clients the proxy verifies.
 fn equip(loaded: &Loaded, addresses: &Addresses) -> Result<Equipped, AppError> {
     let Loaded { engine, authorities, .. } = loaded;
-    let issuer = authorities.keyring.issuer(&IssuerName::of_cluster(&demo_cluster()?, 1));
-    let issuer = issuer.doing("starting the proxy")?;
     let infra = authorities.keyring.issuer(&IssuerName::infra()).doing("starting the proxy")?;
-    let anchors = ClientAnchors::new(&[CertificateDer::from(issuer.certificate.der().to_vec())]);
+    // Nobody yet: whom it lets in is said once it is among those that are told.
+    let anchors = ClientAnchors::new(&[]);
     Ok(Equipped {
         proxy: Served::new(engine, authorities, "demo proxy", names_of(addresses.proxy))?,
         upstream: Served::new(engine, authorities, "demo upstream", names_of(addresses.upstream))?,

@@ -7,7 +7,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::{AppError, Doing};
 use crate::access::{Actor, Part};
-use crate::ca::clusters::Authorities;
+use crate::ca::authorities::Authorities;
 use crate::ca::upkeep::{Equip, Equipment};
 use crate::engine::Engine;
 use crate::net::tls::Serving;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rcgen::KeyPair;
 
-use super::clusters::{Authorities, Named, certificate_of, record_authority};
+use super::authorities::{self, Authorities, certificate_of};
 use super::issue::{Issue, IssuedCertificate, Purpose};
 use super::keys::{Issuer, Keyring};
 use super::rows::{AuthorityRow, INSTALLATION, InstallationRow};
@@ -169,7 +169,7 @@ impl Command for CreateAuthorities<'_> {
         let ours = [(IssuerName::root(), root, None, self.root), (IssuerName::infra(), infra, Some(0), self.infra)];
         for (issuer, wanted, path_len, key) in ours {
             let signed = sign::sign_self(&issuer, &wanted, path_len, key, moment)?;
-            record_authority(txn, &Named { issuer, title: String::new(), cluster: None, key }, &signed)?;
+            authorities::record(txn, &issuer, None, &signed)?;
         }
         Ok(Made)
     }

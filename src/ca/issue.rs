@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::authorities::must_sign;
 use super::clusters;
 use super::keys::Keyring;
-use super::rows::{AuthorityRow, ClusterRow};
+use super::rows::ClusterRow;
 use super::sign::{self, Holding};
 use super::template::{INFRASTRUCTURE_LIFETIME, MAX_LIFETIME, MIN_LIFETIME, Places, USER_LIFETIME, Wanted};
 use crate::access::{Actor, Holder, Permission, Permit, Realm, Scope};
@@ -17,7 +18,7 @@ use crate::directory::{admins, membership};
 use crate::ident::{AnyId, ClusterName, GroupName, IdentityId, IssuerName};
 use crate::ledger::credentials;
 use crate::ledger::cuts;
-use crate::ledger::rows::{CertificateRole, CertificateRow, CutHeadRow};
+use crate::ledger::rows::{CertificateRole, CertificateRow};
 use crate::standing::CutKey;
 use crate::store::txn::Txn;
 use crate::world::Moment;
@@ -212,15 +213,5 @@ impl Issue {
             organizational_unit: agency.map(|agency| agency.as_str().to_owned()),
         };
         Ok(Wanted { role, subject, public_key: self.public_key.clone(), names: Vec::new(), lifetime })
-    }
-}
-
-/// The authority exists and has not been retired; asserted.
-pub fn must_sign(txn: &mut Txn<'_>, issuer: &IssuerName) -> Result<(), Rejected> {
-    let row = txn.get::<AuthorityRow>(issuer)?;
-    let cut = txn.get::<CutHeadRow>(&CutKey::Issuer(issuer.clone()))?;
-    match row {
-        Some(row) if !row.value.retired && cut.is_none() => Ok(()),
-        _ => Err(Rejected::new(Code::Unavailable, format!("the authority {issuer} signs no more"))),
     }
 }

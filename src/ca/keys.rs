@@ -20,6 +20,13 @@ pub struct Issuer {
     pub key: KeyPair,
 }
 
+impl Issuer {
+    /// Whether it signs lists; a CA that was brought may not (RFC 5280 §4.2.1.3), and only OCSP tells of it then.
+    pub fn signs_lists(&self) -> bool {
+        super::brought::signs_lists(&self.certificate)
+    }
+}
+
 impl fmt::Debug for Issuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Issuer").field("name", &self.name).finish_non_exhaustive()

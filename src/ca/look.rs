@@ -111,7 +111,7 @@ impl Query for ListCertificates {
 pub struct ClusterView {
     /// The cluster.
     pub cluster: ClusterRow,
-    /// Its authorities, the one that signs last.
+    /// Its authorities, the one that signs last, but for one that is to sign next.
     pub authorities: Vec<AuthorityRow>,
 }
 
@@ -159,7 +159,7 @@ impl Query for ListClusters {
 
 fn view(txn: &Txn<'_>, cluster: ClusterRow) -> Result<ClusterView, Rejected> {
     let mut authorities = Vec::new();
-    for name in &cluster.issuers {
+    for name in cluster.trusted() {
         authorities.extend(txn.peek::<AuthorityRow>(name)?.map(|row| row.value));
     }
     Ok(ClusterView { cluster, authorities })

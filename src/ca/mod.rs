@@ -6,10 +6,14 @@
 //! unseen.
 //!
 //! `rows` has the shapes on disk, `keys` the keys in memory, `vault` the key files, `template` the looks, `lint` the
-//! rules, `sign` the last step; `issue`, `upkeep`, `retention`, `init` and `clusters` are the wishes, `look` the
-//! questions.
+//! rules, `sign` the last step; `source` says where a cluster's CA comes from, `brought` what one of somebody else's must
+//! be, `authorities` puts it on the record; `issue`, `import`, `upkeep`, `retention`, `init`, `clusters` and `rotation`
+//! are the wishes, `look` the questions.
 
+pub mod authorities;
+mod brought;
 pub mod clusters;
+pub mod import;
 pub mod init;
 pub mod issue;
 pub mod keys;
@@ -17,8 +21,10 @@ pub mod lint;
 pub mod look;
 pub mod proxies;
 pub mod retention;
+pub mod rotation;
 pub mod rows;
 pub mod sign;
+pub mod source;
 pub mod template;
 pub mod upkeep;
 pub mod vault;

@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::brought::signs_lists;
+use crate::command::{Code, Rejected};
 use crate::ident::{ClusterName, IssuerName};
 use crate::store::record::{Record, Table};
 use crate::world::Timestamp;
+use crate::x509::certificate::Certificate;
 
 /// A certificate authority.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +22,22 @@ pub struct AuthorityRow {
     pub not_after: Timestamp,
     /// Whether it signs no more.
     pub retired: bool,
+    /// Whether somebody else has signed it: then no list of ours would name its own certificate.
+    pub is_brought: bool,
+}
+
+impl AuthorityRow {
+    /// Whether it signs lists; one that was brought may not (RFC 5280 §4.2.1.3).
+    pub fn signs_lists(&self) -> bool {
+        self.certificate().is_ok_and(|certificate| signs_lists(&certificate))
+    }
+
+    /// Its certificate, read.
+    pub fn certificate(&self) -> Result<Certificate, Rejected> {
+        Certificate::from_der(&self.der).map_err(|error| {
+            Rejected::new(Code::Internal, format!("the certificate of {} is unreadable: {error}", self.name))
+        })
+    }
 }
 
 impl Record for AuthorityRow {
@@ -37,8 +56,23 @@ pub struct ClusterRow {
     pub names: Vec<String>,
     /// Its issuing CAs, the one that signs last.
     pub issuers: Vec<IssuerName>,
+    /// The one that is to sign once every proxy knows it.
+    pub next: Option<IssuerName>,
     /// Whether an API server trusts the issuing CA itself, so that revocations are not enforced there.
     pub shared_ca: bool,
+}
+
+impl ClusterRow {
+    /// Every issuing CA whose credentials are let in, the next one included.
+    pub fn trusted(&self) -> impl Iterator<Item = &IssuerName> {
+        self.issuers.iter().chain(&self.next)
+    }
+
+    /// What the CA after these is called.
+    pub fn successor(&self) -> IssuerName {
+        let generation = self.trusted().count().saturating_add(1);
+        IssuerName::of_cluster(&self.name, u32::try_from(generation).unwrap_or(u32::MAX))
+    }
 }
 
 impl Record for ClusterRow {

@@ -2,13 +2,14 @@
 
 use super::keys::Issuer;
 use super::lint::{Linted, lint};
-use super::template::{self, Places, Wanted};
+use super::template::{self, ISSUING_LIFETIME, Places, Wanted};
 use crate::command::{Code, Rejected};
 use crate::ident::{AnyId, ClusterName, Fingerprint, GroupName, IdentityId, IssuerName};
-use crate::ledger::rows::CertificateRow;
+use crate::ledger::rows::{CertificateRole, CertificateRow};
 use crate::standing::CutKey;
 use crate::world::Moment;
 use crate::x509::certificate::Certificate;
+use crate::x509::name::Subject;
 
 /// Whose certificate it is, for the record.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +66,19 @@ fn seal(linted: &Linted<'_>, key: &rcgen::KeyPair) -> Result<Vec<u8>, Rejected> 
     linted.encoded().sign(key).map_err(|error| Rejected::new(Code::Internal, format!("signing failed: {error}")))
 }
 
+/// What is recorded of the certificate of an authority that our root has signed elsewhere, where its key is kept.
+pub fn by_root(certificate: &Certificate) -> Result<Signed, Rejected> {
+    let names = certificate.subject.common_names();
+    let wanted = Wanted {
+        role: CertificateRole::Authority,
+        subject: Subject::common_name(names.first().copied().unwrap_or_default()),
+        public_key: certificate.public_key.clone(),
+        names: Vec::new(),
+        lifetime: ISSUING_LIFETIME,
+    };
+    record(&wanted, &IssuerName::root(), Holding::default(), certificate.der().to_vec())
+}
+
 fn record(wanted: &Wanted, issuer: &IssuerName, holding: Holding, der: Vec<u8>) -> Result<Signed, Rejected> {
     let unreadable =
         |what: String| Rejected::new(Code::Internal, format!("a signed certificate is unreadable: {what}"));
@@ -87,6 +101,7 @@ fn record(wanted: &Wanted, issuer: &IssuerName, holding: Holding, der: Vec<u8>) 
         not_after: certificate.not_after,
         cut_keys,
         der,
+        is_imported: false,
     };
     Ok(Signed { row, key_hash: key_hash(wanted.public_key.spki()) })
 }

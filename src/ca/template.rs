@@ -98,7 +98,7 @@ pub fn fill(wanted: &Wanted, issuer: &Issuer, places: &Places, moment: &Moment<'
         not_after: last_moment(moment.now, wanted.lifetime).min(issuer_ends),
         subject: wanted.subject.to_der(),
         spki: wanted.public_key.spki().to_vec(),
-        extensions: Extensions { authority_key_id: issuer_key, ..extensions(wanted, &issuer.name, places) },
+        extensions: Extensions { authority_key_id: issuer_key, ..extensions(wanted, issuer, places) },
     })
 }
 
@@ -127,8 +127,8 @@ pub fn self_signed(
     })
 }
 
-fn extensions(wanted: &Wanted, issuer: &IssuerName, places: &Places) -> Extensions {
-    let role = wanted.role;
+fn extensions(wanted: &Wanted, issuer: &Issuer, places: &Places) -> Extensions {
+    let (role, signs_lists, issuer) = (wanted.role, issuer.signs_lists(), &issuer.name);
     let is_authority = role == CertificateRole::Authority;
     let by_root = *issuer == IssuerName::root();
     let constraints =
@@ -145,7 +145,7 @@ fn extensions(wanted: &Wanted, issuer: &IssuerName, places: &Places) -> Extensio
         extended_key_usage: purposes(role),
         subject_alt_names: names(wanted),
         subject_key_id: Some(wanted.public_key.id().octets().to_vec()),
-        crl_distribution_point: Some(places.crl(issuer)),
+        crl_distribution_point: signs_lists.then(|| places.crl(issuer)),
         // What the root signed has no OCSP, and a responder's own status is not asked (RFC 6960 §4.2.2.2.1).
         ocsp: (!by_root && role != CertificateRole::Ocsp).then(|| places.ocsp()),
         ca_issuers: Some(places.certificate(issuer)),

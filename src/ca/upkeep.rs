@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::issue::must_sign;
+use super::authorities::{self, must_sign};
 use super::keys::Keyring;
 use super::sign::{self, Holding};
 use super::template::{INFRASTRUCTURE_LIFETIME, Places, RESPONDER_LIFETIME, Wanted};
@@ -72,7 +72,11 @@ impl Command for Equip {
             Equipment::Server { .. } => IssuerName::infra(),
             Equipment::Responder(issuer) => issuer.clone(),
         };
-        must_sign(txn, &issuer)?;
+        match self.equipment {
+            Equipment::Server { .. } => must_sign(txn, &issuer)?,
+            // That everything it signed is revoked must be said for as long as somebody asks.
+            Equipment::Responder(_) => drop(authorities::present(txn, &issuer)?),
+        }
         let issuer = self.keyring.issuer(&issuer)?;
         let signed = sign::sign(&self.wanted(), &issuer, &self.places, Holding::default(), moment)?;
         credentials::record_own(txn, signed.key_hash, &signed.row)?;

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::num::NonZeroU32;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rcgen::KeyPair;
 use rustls_pki_types::PrivatePkcs8KeyDer;
@@ -21,6 +22,7 @@ pub struct Vault {
     folder: PathBuf,
     passphrase: Secret<String>,
     iterations: NonZeroU32,
+    changing: Mutex<()>,
 }
 
 /// A key file could not be written or read.
@@ -67,7 +69,7 @@ impl Vault {
     /// The folder `folder`, made with mode 0700 if it does not exist.
     pub fn open(folder: &Path, passphrase: Secret<String>) -> Result<Self, VaultError> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io_at(folder))?;
-        Ok(Self { folder: folder.to_owned(), passphrase, iterations: DEFAULT_ITERATIONS })
+        Ok(Self { folder: folder.to_owned(), passphrase, iterations: DEFAULT_ITERATIONS, changing: Mutex::default() })
     }
 
     /// The same with so few rounds that a test need not wait.
@@ -75,6 +77,12 @@ impl Vault {
     pub(crate) fn with_few_rounds(mut self) -> Self {
         self.iterations = NonZeroU32::MIN;
         self
+    }
+
+    /// Held by whoever makes or replaces a key until its authority is on the record, or is not to be: two at once would
+    /// leave the one's key with the other's certificate.
+    pub fn exclusively(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes an authority's key; it is on disk, synced, when this returns. Never overwrites one.

@@ -12,7 +12,8 @@ use crate::config::duration;
 use crate::config::url::ServiceUrl;
 use crate::ident::{ClusterName, IdentityId};
 use crate::x509::reason::Reason;
-pub(super) use identities::{Agency, Cluster, Delete, EditAgency, EditUser, Group, Lock, User};
+pub(super) use clusters::{BroughtCa, Cluster, RevokeCa, RotateCluster};
+pub(super) use identities::{Agency, Delete, EditAgency, EditUser, Group, Lock, User};
 pub(super) use kubernetes::{FrontProxyCa, Kubernetes, Rbac};
 pub(super) use proxies::{Deny, Proxy, ProxyToken, RemoveProxy};
 pub(super) use store::{Backup, Restore, Store, Verify, Where};
@@ -330,6 +331,23 @@ pub(super) enum Cert {
     List(CertList),
     /// Show a certificate.
     Show(Status),
+    /// Put certificates on the record that a brought CA had issued before.
+    #[command(after_help = "\
+Each counts as issued before everything on the record: any cut-off of its holder kills it, an earlier one too. Its holder must
+be there, and in every group that it carries. It gets in through the proxy, and cannot renew itself.
+
+Example:  portcullis cert import --cluster old ana.crt bob.kubeconfig")]
+    Import(CertImport),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CertImport {
+    /// Files in PEM or kubeconfigs; the first certificate in each is taken.
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+    /// The cluster; may be left out where there is only one.
+    #[arg(long, value_name = "NAME")]
+    pub(super) cluster: Option<ClusterName>,
 }
 
 #[derive(Debug, Args)]
@@ -357,6 +375,7 @@ pub(super) struct Completions {
 
 const DEFAULT_CONFIG: &str = "/etc/portcullis/authority.toml";
 
+mod clusters;
 mod identities;
 mod proxies;
 mod kubernetes;

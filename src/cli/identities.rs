@@ -1,10 +1,10 @@
-//! `portcullis user|agency|group|cluster`: who there is, and where they may go.
+//! `portcullis user|agency|group`: who there is.
 
 use std::time::Duration;
 
 use http::Method;
 
-use super::args::{self, Agency, Cluster, EditAgency, Group, User};
+use super::args::{self, Agency, EditAgency, Group, User};
 use super::client::{Client, Query, segment};
 use super::confirm::Asking;
 use super::context::Context;
@@ -76,23 +76,6 @@ pub(super) async fn group(context: &Context, command: Group) -> Result<Exit, Fai
             asking
                 .typed(&output::clean(&format!("This ends every credential that carries the group {}.", args.name)))?;
             change(context, &mut client, Method::DELETE, &at(GROUPS, &args.name)).await
-        }
-    }
-}
-
-pub(super) async fn cluster(context: &Context, command: Cluster) -> Result<Exit, Failure> {
-    match command {
-        Cluster::Add(args) => {
-            let (name, server) = (args.name.to_string(), args.server.to_string());
-            add::<_, wire::Cluster>(context, CLUSTERS, &wire::AddCluster { name, server, names: args.names }).await
-        }
-        Cluster::List => {
-            let items: Vec<wire::Cluster> = context.client()?.all(CLUSTERS, &Query::default()).await?;
-            printed(context, &List { items })
-        }
-        Cluster::Show(args) => {
-            let found: wire::Cluster = context.client()?.get(&at(CLUSTERS, args.name.as_str())).await?;
-            printed(context, &found)
         }
     }
 }
@@ -215,4 +198,3 @@ fn at(kind: &str, id: &str) -> String {
 const USERS: &str = "/v1/users";
 const AGENCIES: &str = "/v1/agencies";
 const GROUPS: &str = "/v1/groups";
-const CLUSTERS: &str = "/v1/clusters";

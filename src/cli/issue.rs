@@ -170,6 +170,7 @@ pub(super) mod tests {
                 not_before: "2026-11-22T04:00:00Z".to_owned(),
                 not_after: "2026-12-22T03:59:59Z".to_owned(),
                 revision: revision.clone(),
+                imported: false,
                 status: wire::Status { state: "good".to_owned(), since: None, reason: None, revision },
             },
             certificate_pem: pem("AA=="),

@@ -15,6 +15,7 @@ mod args;
 mod bundle;
 mod certificates;
 mod client;
+mod clusters;
 mod completions;
 mod confirm;
 mod context;
@@ -83,7 +84,7 @@ async fn remote(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::User(command) => identities::user(context, command).await,
         Command::Agency(command) => identities::agency(context, command).await,
         Command::Group(command) => identities::group(context, command).await,
-        Command::Cluster(command) => identities::cluster(context, command).await,
+        Command::Cluster(command) => clusters::run(context, command).await,
         Command::Cert(command) => certificates::run(context, command).await,
         Command::Proxy(command) => proxies::remote(context, command).await,
         Command::Kubernetes(command) => kubernetes::run(context, command).await,

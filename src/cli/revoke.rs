@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::args::{self, RevokeHow, RevokeTargets};
+use super::args::{self, RevokeHow, RevokeTargets, Sure};
 use super::client::Client;
 use super::confirm::Asking;
 use super::context::Context;
@@ -22,13 +22,24 @@ pub(super) async fn run(context: &Context, command: args::Revoke) -> Result<Exit
         args::Revoke::Agency(targets) => ("agency", targets),
         args::Revoke::Cert(targets) => ("certificate", targets),
     };
+    let targets = targets(kind, ids)?;
+    targets_of(context, targets, &how, sure).await
+}
+
+/// Shows what would be hit, asks, and revokes.
+pub(super) async fn targets_of(
+    context: &Context,
+    targets: Vec<wire::Target>,
+    how: &RevokeHow,
+    sure: Sure,
+) -> Result<Exit, Failure> {
     let asking = Asking::new(sure)?;
-    let targets = targets(kind, ids, &how)?;
+    must_be_short(how)?;
     let mut client = context.client()?;
     if asking != Asking::Sure {
         let mut previews = Vec::new();
         for target in &targets {
-            previews.push(preview(&mut client, target, &how).await?);
+            previews.push(preview(&mut client, target, how).await?);
         }
         if asking == Asking::OnlyShow {
             print(context.format(), previews)?;
@@ -36,8 +47,8 @@ pub(super) async fn run(context: &Context, command: args::Revoke) -> Result<Exit
         }
         previews.iter().for_each(|preview| output::aside(&preview.table()));
     }
-    asking.typed(&question(&targets, &how))?;
-    revoke_all(context, &mut client, &targets, &how).await
+    asking.typed(&question(&targets, how))?;
+    revoke_all(context, &mut client, &targets, how).await
 }
 
 /// What a revocation of `target` would hit.
@@ -90,12 +101,8 @@ fn exit(answers: &[RevokeAnswer], how: &RevokeHow) -> Exit {
     if !how.no_wait && answers.iter().any(open) { Exit::NotYetEnforced } else { Exit::Done }
 }
 
-fn targets(kind: &str, ids: Vec<String>, how: &RevokeHow) -> Result<Vec<wire::Target>, Failure> {
+fn targets(kind: &str, ids: Vec<String>) -> Result<Vec<wire::Target>, Failure> {
     let mut targets = Vec::new();
-    if let Some(comment) = how.comment.as_ref().filter(|comment| comment.chars().count() > MOST_COMMENT) {
-        let found = comment.chars().count();
-        return Err(Failure::usage(format!("wanted a comment of at most {MOST_COMMENT} characters, found {found}")));
-    }
     for id in ids {
         let id = match kind {
             "certificate" => credential::named(&id)?,
@@ -107,6 +114,14 @@ fn targets(kind: &str, ids: Vec<String>, how: &RevokeHow) -> Result<Vec<wire::Ta
         }
     }
     Ok(targets)
+}
+
+fn must_be_short(how: &RevokeHow) -> Result<(), Failure> {
+    if let Some(comment) = how.comment.as_ref().filter(|comment| comment.chars().count() > MOST_COMMENT) {
+        let found = comment.chars().count();
+        return Err(Failure::usage(format!("wanted a comment of at most {MOST_COMMENT} characters, found {found}")));
+    }
+    Ok(())
 }
 
 fn request(target: &wire::Target, how: &RevokeHow) -> wire::RevokeRequest {
@@ -241,7 +256,8 @@ fn number(count: Option<u64>) -> String {
     count.map_or_else(|| "?".to_owned(), |count| count.to_string())
 }
 
-fn proxy(found: &wire::ProxyEnforcement) -> String {
+/// How far a proxy is, in a line.
+pub(super) fn proxy(found: &wire::ProxyEnforcement) -> String {
     let after = duration::show(Duration::from_millis(found.after_ms));
     let state = match found.state.as_str() {
         "unconfirmed" => {
@@ -262,7 +278,7 @@ fn in_a_line(certificate: &wire::Certificate) -> String {
 }
 
 /// A proxy's longest bound, 15 minutes for one that serves as best-effort, and what the authority adds to it.
-const LONGEST_BOUND: Duration = Duration::from_secs(30 * 60);
+pub(super) const LONGEST_BOUND: Duration = Duration::from_secs(30 * 60);
 /// What the authority takes.
 const MOST_COMMENT: usize = 500;
 

@@ -151,8 +151,9 @@ impl Shown for wire::Cluster {
 
     fn table(&self) -> Sheet {
         let issuers = self.issuers.iter().map(|found| {
-            let crl = found.crl.as_deref().unwrap_or("no CRL");
-            format!("{}, until {}, {crl}", found.name, day(&found.not_after))
+            let crl = found.crl.as_deref().unwrap_or("no CRL: OCSP only");
+            let brought = if found.brought { ", brought" } else { "" };
+            format!("{} {}{brought}, until {}\n  {crl}", found.name, found.state, day(&found.not_after))
         });
         Sheet::pairs(vec![
             ("Cluster", self.name.clone()),

@@ -76,14 +76,15 @@ fn write(txn: &mut Txn<'_>, key_hash: [u8; 32], row: &CertificateRow) -> Result<
         txn.put(&(row.subject.clone(), row.fingerprint), &caller)?;
     }
     txn.create(&row.fingerprint, row)?;
-    txn.record(Event::CertificateIssued(Issued {
+    let issued = Issued {
         serial: row.serial,
         fingerprint: row.fingerprint,
         issuer: row.issuer.clone(),
         subject: row.subject.clone(),
         not_after: row.not_after,
         cut_keys: row.cut_keys.clone(),
-    }));
+    };
+    txn.record(if row.is_imported { Event::CertificateImported(issued) } else { Event::CertificateIssued(issued) });
     Ok(())
 }
 
@@ -123,7 +124,7 @@ pub fn find(txn: &mut Txn<'_>, reference: &Reference) -> Result<Option<Stored<Ce
 
 /// The certificate that an issuer gave this serial.
 pub fn find_by_issuer(
-    txn: &mut Txn<'_>,
+    txn: &Txn<'_>,
     issuer: &IssuerName,
     serial: Serial,
 ) -> Result<Option<Stored<CertificateRow>>, Rejected> {

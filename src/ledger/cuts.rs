@@ -1,8 +1,8 @@
 //! Writing cut-offs, individual revocations and locks; asserting that there are none.
 
-use super::rows::{CertificateRow, CutHeadRow, CutOffRow, Judged, LockRow, RevokedRow};
+use super::rows::{CutHeadRow, CutOffRow, Judged, LockRow, RevokedRow};
 use crate::command::Rejected;
-use crate::ident::{AnyId, ClusterName};
+use crate::ident::{AnyId, ClusterName, Fingerprint, Serial};
 use crate::journal::{Cause, Event};
 use crate::standing::CutKey;
 use crate::status::LockKey;
@@ -33,19 +33,32 @@ pub fn cut_off(txn: &mut Txn<'_>, moment: &Moment<'_>, key: CutKey, cause: Cause
 /// Revokes one certificate and cuts off what was obtained with it; the first revocation's date and reason stay.
 ///
 /// Its absence is asserted, so that of two at once the later is decided again and does not write over the earlier.
-pub fn revoke(txn: &mut Txn<'_>, moment: &Moment<'_>, row: &CertificateRow, why: &Why) -> Result<(), Rejected> {
-    if txn.get::<RevokedRow>(&row.fingerprint)?.is_none() {
-        let (fingerprint, serial) = (row.fingerprint, row.serial);
+pub fn revoke(
+    txn: &mut Txn<'_>,
+    moment: &Moment<'_>,
+    fingerprint: Fingerprint,
+    serial: Serial,
+    why: &Why,
+) -> Result<(), Rejected> {
+    revoke_alone(txn, moment, fingerprint, serial, why)?;
+    cut_off(txn, moment, CutKey::Via(fingerprint), Cause::Revoked, why)
+}
+
+/// Revokes one certificate with which nothing can have been obtained.
+pub fn revoke_alone(
+    txn: &mut Txn<'_>,
+    moment: &Moment<'_>,
+    fingerprint: Fingerprint,
+    serial: Serial,
+    why: &Why,
+) -> Result<(), Rejected> {
+    if txn.get::<RevokedRow>(&fingerprint)?.is_none() {
         let revoked = RevokedRow { fingerprint, serial, at: moment.now, reason: why.reason, cut: None };
-        txn.put(&row.fingerprint, &revoked)?;
-        txn.record(Event::CertificateRevoked {
-            serial: row.serial,
-            fingerprint: row.fingerprint,
-            reason: why.reason,
-            comment: why.comment.clone(),
-        });
+        txn.put(&fingerprint, &revoked)?;
+        let comment = why.comment.clone();
+        txn.record(Event::CertificateRevoked { serial, fingerprint, reason: why.reason, comment });
     }
-    cut_off(txn, moment, CutKey::Via(row.fingerprint), Cause::Revoked, why)
+    Ok(())
 }
 
 /// Locks an identity; what is locked stays locked since it first was.
@@ -92,7 +105,7 @@ pub fn assert_heads(txn: &mut Txn<'_>, cut_keys: &[CutKey]) -> Result<(), Reject
 /// Whether a key was cut off after the row was recorded; asserts what it read.
 pub fn is_cut_since<R: Judged>(txn: &mut Txn<'_>, key: &CutKey, row: &Stored<R>) -> Result<bool, Rejected> {
     let head = txn.get::<CutHeadRow>(key)?;
-    Ok(match (head, row.created) {
+    Ok(match (head, R::issued(row)) {
         (None, _) => false,
         // The row is this transaction's own: nothing can be later, and a cut-off beside it does not kill it.
         (Some(_), None) => key.is_terminal(),

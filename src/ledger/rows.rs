@@ -36,6 +36,8 @@ pub struct CertificateRow {
     pub cut_keys: Vec<CutKey>,
     /// The certificate itself.
     pub der: Vec<u8>,
+    /// Whether its CA issued it before that was brought: then it was issued before every commit, and any cut-off kills it.
+    pub is_imported: bool,
 }
 
 impl Record for CertificateRow {
@@ -91,10 +93,17 @@ pub trait Judged: Record {
     fn not_after(&self) -> Timestamp;
     /// Everything that can cut it off.
     fn cut_keys(&self) -> &[CutKey];
+    /// Whether it was issued before every commit, the one that recorded it included.
+    fn is_imported(&self) -> bool;
+
+    /// The issue revision of a row; none while its transaction is not committed.
+    fn issued(row: &Stored<Self>) -> Option<Revision> {
+        if row.value.is_imported() { Some(Revision::IMPORTED) } else { row.created }
+    }
 }
 
 macro_rules! judged {
-    ($($row:ty),*) => {$(
+    ($($row:ty: $is_imported:expr),*) => {$(
         impl Judged for $row {
             fn fingerprint(&self) -> &Fingerprint {
                 &self.fingerprint
@@ -105,24 +114,28 @@ macro_rules! judged {
             fn cut_keys(&self) -> &[CutKey] {
                 &self.cut_keys
             }
+            fn is_imported(&self) -> bool {
+                $is_imported(self)
+            }
         }
     )*};
 }
 
-judged!(CertificateRow, CallerRow);
+judged!(CertificateRow: |row: &CertificateRow| row.is_imported, CallerRow: |_| false);
 
 /// A certificate on the record, with its issue revision.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
     /// What was recorded.
     pub row: CertificateRow,
-    /// The commit that recorded it.
+    /// The commit that recorded it; before every commit for one that was imported.
     pub revision: Revision,
 }
 
 impl From<Stored<CertificateRow>> for Recorded {
     fn from(stored: Stored<CertificateRow>) -> Self {
-        Self { row: stored.value, revision: stored.created.unwrap_or_default() }
+        let revision = CertificateRow::issued(&stored).unwrap_or_default();
+        Self { row: stored.value, revision }
     }
 }
 

@@ -106,14 +106,22 @@ impl Lists {
 
     /// Signs and publishes the list of every issuer; blocking.
     pub fn publish_all(&self) -> Result<(), Rejected> {
-        self.keyring.all().iter().try_for_each(|issuer| self.publish(issuer).map(drop))
+        self.signing().iter().try_for_each(|issuer| self.publish(issuer).map(drop))
     }
 
     /// The same without the root's, which lists authorities only and is good for a year.
     pub fn publish_issuing(&self) -> Result<(), Rejected> {
-        let all = self.keyring.all();
+        let all = self.signing();
         let mut issuing = all.iter().filter(|issuer| issuer.name != IssuerName::root());
         issuing.try_for_each(|issuer| self.publish(issuer).map(drop))
+    }
+
+    /// Signs and publishes the root's list, if its key is at hand; tried again like every other. Blocking.
+    pub fn publish_root(&self) {
+        let Ok(root) = self.keyring.issuer(&IssuerName::root()) else { return };
+        if let Err(error) = self.publish(&root) {
+            tracing::error!(%error, "the root's CRL was not published");
+        }
     }
 
     /// Signs and publishes one issuer's list; blocking.
@@ -151,9 +159,16 @@ impl Lists {
         Ok(published)
     }
 
+    /// Every issuer that signs lists.
+    fn signing(&self) -> Vec<Arc<Issuer>> {
+        let mut all = self.keyring.all();
+        all.retain(|issuer| issuer.signs_lists());
+        all
+    }
+
     /// Whether every issuer has a list.
     pub fn is_complete(&self) -> bool {
-        self.keyring.all().iter().all(|issuer| self.published(&issuer.name).is_some())
+        self.signing().iter().all(|issuer| self.published(&issuer.name).is_some())
     }
 
     /// Whether the folder lacks a list that is served.

@@ -14,7 +14,7 @@ use rcgen::KeyPair;
 
 use super::roll::Roll;
 use crate::access::{Actor, Part};
-use crate::ca::clusters::Authorities;
+use crate::ca::authorities::Authorities;
 use crate::ca::template::RESPONDER_LIFETIME;
 use crate::ca::upkeep::{Equip, Equipment};
 use crate::command::{Code, Rejected};

@@ -72,18 +72,22 @@ impl StatusFollower {
         Ok(follower)
     }
 
+    /// A certificate that is on the record by now, as issued at this revision.
+    fn recorded(&self, recorded: &Issued, issued: Revision) -> Change {
+        let Issued { serial, fingerprint, issuer, not_after, cut_keys, .. } = recorded;
+        self.roll.add(issuer, *serial, Member { fingerprint: *fingerprint, not_after: *not_after });
+        Change::Recorded(Credential {
+            key: fingerprint.short(),
+            issued,
+            not_after: *not_after,
+            cut_keys: cut_keys.clone(),
+        })
+    }
+
     fn change(&self, revision: Revision, entry: &Entry, event: &Event) -> Option<Change> {
         match event {
-            Event::CertificateIssued(issued) => {
-                let Issued { serial, fingerprint, issuer, not_after, cut_keys, .. } = issued;
-                self.roll.add(issuer, *serial, Member { fingerprint: *fingerprint, not_after: *not_after });
-                Some(Change::Recorded(Credential {
-                    key: fingerprint.short(),
-                    issued: revision,
-                    not_after: *not_after,
-                    cut_keys: cut_keys.clone(),
-                }))
-            }
+            Event::CertificateIssued(issued) => Some(self.recorded(issued, revision)),
+            Event::CertificateImported(issued) => Some(self.recorded(issued, Revision::IMPORTED)),
             Event::CutOff { key, reason, .. } => {
                 Some(Change::CutOff(key.clone(), Cut { revision, at: entry.at, reason: *reason }))
             }
@@ -105,6 +109,10 @@ impl StatusFollower {
             Event::Unlocked { id, cluster } => {
                 Some(Change::Unlocked(LockKey { id: id.clone(), cluster: cluster.clone() }))
             }
+            Event::AuthorityCreated { .. } => {
+                self.tail.note_authority(revision);
+                None
+            }
             Event::IdentityAdded { .. }
             | Event::IdentityDeleted { .. }
             | Event::GroupJoined { .. }
@@ -114,8 +122,8 @@ impl StatusFollower {
             | Event::AgencyLeft { .. }
             | Event::RoleGranted { .. }
             | Event::RoleWithdrawn { .. }
-            | Event::AuthorityCreated { .. }
             | Event::ClusterAdded { .. }
+            | Event::ClusterRotated { .. }
             | Event::CrlIssued { .. }
             | Event::Refused { .. }
             | Event::ProxyInvited { .. }

@@ -2,7 +2,7 @@
 
 use super::wish::{Known, Target, known, scope_of};
 use crate::access::{Permission, Permit, Scope};
-use crate::ca::look;
+use crate::ca::{authorities, look};
 use crate::command::{Query, Rejected};
 use crate::ident::ClusterName;
 use crate::ledger::credentials;
@@ -56,6 +56,11 @@ impl Query for Preview {
             Target::Certificate(reference) => {
                 let holder = look::present(txn, reference)?.value.subject;
                 holder.parse().map_err(|_| Rejected::invalid("this certificate has no holder"))?
+            }
+            // There may be millions: whoever asks counts them on the roll.
+            Target::Authority(issuer) => {
+                authorities::present(txn, issuer)?;
+                return Ok(Affected { known: Known::Authority, certificates: None, is_locked: false });
             }
         };
         let is_locked = txn.peek::<LockRow>(&(id.clone(), None))?.is_some();

@@ -12,13 +12,13 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::access::{Actor, Permission, Permit, Role, Scope};
+use crate::ca::authorities::retire;
 use crate::ca::proxies::join::following;
-use crate::ca::rows::AuthorityRow;
 use crate::command::{Command, Query, Rejected};
 use crate::directory::rows::{DeletedRow, IdentityRow, RoleBindingRow};
 use crate::directory::{admins, membership};
 use crate::engine::Engine;
-use crate::ident::{AnyId, ClusterName, IdentityId, IssuerName, ShortFingerprint};
+use crate::ident::{AnyId, ClusterName, IdentityId, ShortFingerprint};
 use crate::journal::{Cause, Event, Witness};
 use crate::ledger::cuts::{self, Why};
 use crate::ledger::import::{self, Restores};
@@ -230,14 +230,6 @@ fn delete(txn: &mut Txn<'_>, row: &DeletedRow) -> Result<(), Rejected> {
     Ok(txn.put(&AnyId::from(&row.id), row)?)
 }
 
-/// A cut-off of an issuing CA retires it in the same commit.
-fn retire(txn: &mut Txn<'_>, issuer: &IssuerName) -> Result<(), Rejected> {
-    if let Some(row) = txn.get::<AuthorityRow>(issuer)? {
-        txn.put(issuer, &AuthorityRow { retired: true, ..row.value })?;
-    }
-    Ok(())
-}
-
 const fn permission(cluster: Option<&ClusterName>) -> Permission {
     if cluster.is_some() { Permission::ProxyFollow } else { Permission::AuthorityUpkeep }
 }
@@ -256,8 +248,9 @@ mod tests {
     use super::plan::Planning;
     use super::*;
     use crate::access::Part;
+    use crate::ca::rows::AuthorityRow;
     use crate::directory::identities::AddIdentity;
-    use crate::ident::IdentityId;
+    use crate::ident::{IdentityId, IssuerName};
     use crate::journal::IdentityKind;
     use crate::ledger::rows::LockRow;
     use crate::store::Timeline;
@@ -340,7 +333,14 @@ mod tests {
         for (name, cluster) in [("infra", None), ("prod-1", Some("prod")), ("east-1", Some("east"))] {
             let name: IssuerName = name.parse().unwrap();
             let cluster = cluster.map(|cluster| cluster.parse().unwrap());
-            let row = AuthorityRow { name: name.clone(), cluster, der: Vec::new(), not_after: NOW, retired: false };
+            let row = AuthorityRow {
+                name: name.clone(),
+                cluster,
+                der: Vec::new(),
+                not_after: NOW,
+                retired: false,
+                is_brought: false,
+            };
             txn.put(&name, &row).unwrap();
         }
         txn.commit(NOW, &RESTORE).unwrap();

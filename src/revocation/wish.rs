@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::access::{Permission, Permit, Scope};
-use crate::ca::look;
 use crate::ca::rows::ClusterRow;
+use crate::ca::{authorities, look};
 use crate::command::{Code, Command, Rejected};
 use crate::directory::admins;
 use crate::directory::rows::{DeletedRow, IdentityRow};
-use crate::ident::{AnyId, ClusterName, IdentityId};
+use crate::ident::{AnyId, ClusterName, IdentityId, IssuerName};
 use crate::journal::{Cause, IdentityKind};
 use crate::ledger::credentials::Reference;
 use crate::ledger::cuts::{self, Why};
@@ -26,6 +26,8 @@ pub enum Target {
     Agency(AnyId),
     /// One certificate, and what was obtained with it.
     Certificate(Reference),
+    /// An issuing CA with everything that it signed, or signs.
+    Authority(IssuerName),
 }
 
 impl Target {
@@ -43,6 +45,7 @@ impl Target {
             Self::User(id) => vec![identity(id)],
             Self::Agency(id) => vec![identity(id), agency(id)],
             Self::Certificate(_) => Vec::new(),
+            Self::Authority(issuer) => vec![CutKey::Issuer(issuer.clone())],
         }
     }
 }
@@ -80,6 +83,8 @@ pub enum Known {
     Never,
     /// The directory cannot be read yet; a revocation does not wait for that.
     Unread,
+    /// It is no ID: an issuing CA was revoked.
+    Authority,
 }
 
 impl Command for Revoke {
@@ -87,6 +92,7 @@ impl Command for Revoke {
 
     fn permission(&self) -> Permission {
         match self.target {
+            Target::Authority(_) => Permission::AuthorityRevoke,
             _ if self.lock => Permission::IdentityLock,
             Target::User(_) => Permission::IdentityRevoke,
             Target::Agency(_) => Permission::AgencyRevoke,
@@ -102,6 +108,7 @@ impl Command for Revoke {
         let id = match &self.target {
             Target::User(id) | Target::Agency(id) => id,
             Target::Certificate(reference) => return self.certificate(reference, txn, moment),
+            Target::Authority(issuer) => return self.authority(issuer, txn, moment),
         };
         must_be_a_cluster(txn, self.cluster.as_ref())?;
         let keys = self.target.cut_keys(self.cluster.as_ref());
@@ -121,12 +128,12 @@ impl Revoke {
         let row = look::present(txn, reference)?.value;
         if matches!(row.role, CertificateRole::Authority) {
             return Err(Rejected::invalid(format!(
-                "{} is the certificate of an authority: revoking one ends everything it signed and is a wish of its own",
+                "{} is the certificate of an authority: `portcullis cluster revoke-ca` ends one, and everything it signed",
                 row.subject
             )));
         }
         admins::must_remain_without(txn, moment.now, &row, self.force)?;
-        cuts::revoke(txn, moment, &row, &self.why)?;
+        cuts::revoke(txn, moment, row.fingerprint, row.serial, &self.why)?;
         if self.lock {
             let id = row.subject.parse().map_err(|_| Rejected::invalid("this certificate has no holder to lock"))?;
             lock(txn, moment, &id, self.cluster.as_ref(), self.force)?;
@@ -135,11 +142,36 @@ impl Revoke {
     }
 }
 
+impl Revoke {
+    /// One commit: the cut-off, the end of its signing, and its own certificate on the root's list.
+    fn authority(&self, issuer: &IssuerName, txn: &mut Txn<'_>, moment: &Moment<'_>) -> Result<Revoked, Rejected> {
+        let row = authorities::present(txn, issuer)?;
+        if row.cluster.is_none() {
+            return Err(Rejected::invalid(format!(
+                "{issuer} is not a cluster's CA: everything rests on it, so it is replaced by starting anew; see \
+                 docs/stolen-ca-key.md"
+            )));
+        }
+        if self.lock {
+            return Err(Rejected::invalid("lock: an authority is not locked, it is revoked for good"));
+        }
+        cuts::cut_off(txn, moment, CutKey::Issuer(issuer.clone()), Cause::Revoked, &self.why)?;
+        authorities::retire(txn, issuer)?;
+        if !row.is_brought {
+            let certificate = row.certificate()?;
+            let serial =
+                certificate.serial.ok_or_else(|| Rejected::new(Code::Internal, "an authority has no serial"))?;
+            cuts::revoke_alone(txn, moment, certificate.fingerprint(), serial, &self.why)?;
+        }
+        Ok(Revoked { known: Known::Authority })
+    }
+}
+
 /// Whose credentials a revocation is about.
 pub(super) fn scope_of(target: &Target, cluster: Option<&ClusterName>, txn: &mut Txn<'_>) -> Result<Scope, Rejected> {
     match target {
         Target::User(id) => Ok(Scope::Of(id.clone(), cluster.cloned())),
-        Target::Agency(_) => Ok(Scope::Everything),
+        Target::Agency(_) | Target::Authority(_) => Ok(Scope::Everything),
         Target::Certificate(reference) => Ok(look::scope_of(&look::present(txn, reference)?.value)),
     }
 }
@@ -180,7 +212,9 @@ fn must_be(txn: &Txn<'_>, id: &AnyId, kind: IdentityKind) -> Result<(), Rejected
             Code::NotFound,
             format!("{id} was never seen here: `revoke user {id} --lock` locks an ID all the same"),
         )),
-        Known::Present(_) | Known::Deleted(..) => Err(Rejected::not_found(format_args!("{kind} {id}"))),
+        Known::Present(_) | Known::Deleted(..) | Known::Authority => {
+            Err(Rejected::not_found(format_args!("{kind} {id}")))
+        }
     }
 }
 

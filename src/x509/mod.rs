@@ -22,6 +22,7 @@ pub mod shape;
 pub mod csr;
 pub mod pem;
 pub mod key;
+pub mod signing_key;
 pub mod crl;
 pub mod ocsp;
 

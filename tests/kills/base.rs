@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis::access::{Actor, Holder, Part, Realm};
+use portcullis::ca::authorities;
 use portcullis::ca::clusters::{self, NewCluster};
 use portcullis::ca::init;
 use portcullis::ca::issue::{Issue, Purpose};
 use portcullis::ca::keys::{Issuer, Keyring};
+use portcullis::ca::source::Source;
 use portcullis::ca::template::Places;
 use portcullis::ca::vault::Vault;
 use portcullis::directory::identities::AddIdentity;
@@ -53,7 +55,7 @@ impl Base {
             server: "https://north.example:7444".to_owned(),
             names: vec!["north.example".to_owned()],
         };
-        clusters::add(&engine, &Actor::System(Part::Initialisation), None, &new, &authorities).unwrap();
+        clusters::add(&engine, &Actor::System(Part::Initialisation), None, &new, Source::Made, &authorities).unwrap();
         let issuing = authorities.keyring.issuer(&issuer()).unwrap();
         std::fs::write(home.path().join("key"), issuing.key.serialize_der()).unwrap();
         let id = "root-admin".parse().unwrap();
@@ -96,7 +98,7 @@ impl Office {
     pub(crate) fn open(home: &Path, store: Arc<dyn Store>) -> Self {
         let engine = engine(store);
         let key = KeyPair::try_from(std::fs::read(home.join("key")).unwrap()).unwrap();
-        let certificate = clusters::certificate_of(&engine, &issuer()).unwrap();
+        let certificate = authorities::certificate_of(&engine, &issuer()).unwrap();
         let keyring = Arc::new(Keyring::default());
         keyring.insert(Issuer { name: issuer(), certificate, key });
         let fingerprint: Fingerprint = std::fs::read_to_string(home.join("admin")).unwrap().parse().unwrap();

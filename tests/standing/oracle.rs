@@ -99,6 +99,7 @@ impl Oracle {
                 self.agencies.remove(id.as_str());
             }
             Event::CertificateIssued(issued) => self.issued(revision, actor, issued),
+            Event::CertificateImported(issued) => self.issued(Revision::IMPORTED, actor, issued),
             Event::CutOff { key, .. } => self.cuts.entry(key.to_string()).or_default().push(revision),
             Event::CertificateRevoked { fingerprint, .. } => {
                 self.revoked.entry(*fingerprint).or_insert(revision);
@@ -120,6 +121,7 @@ impl Oracle {
             | Event::RoleWithdrawn { .. }
             | Event::AuthorityCreated { .. }
             | Event::ClusterAdded { .. }
+            | Event::ClusterRotated { .. }
             | Event::CrlIssued { .. }
             | Event::Refused { .. }
             | Event::ProxyInvited { .. }

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use portcullis::access::{Actor, Holder, Part, Realm, Role};
-use portcullis::ca::clusters::{self, Authorities, NewCluster};
+use portcullis::ca::authorities::{self, Authorities};
+use portcullis::ca::clusters::{self, NewCluster};
 use portcullis::ca::init;
 use portcullis::ca::issue::{Issue, Purpose};
 use portcullis::ca::keys::Issuer;
 use portcullis::ca::rows::{AuthorityRow, ClusterRow};
 use portcullis::ca::sign::{self, Holding};
+use portcullis::ca::source::Source;
 use portcullis::ca::template::{ISSUING_LIFETIME, Wanted};
 use portcullis::ca::vault::Vault;
 use portcullis::command::{Command, Rejected};
@@ -231,7 +233,7 @@ impl World {
 
     /// The certificate of an authority.
     pub(crate) fn authority_der(&self, issuer: &IssuerName) -> Vec<u8> {
-        clusters::certificate_of(&self.engine(), issuer).unwrap().der().to_vec()
+        authorities::certificate_of(&self.engine(), issuer).unwrap().der().to_vec()
     }
 
     /// Every entry of the journal after a revision.
@@ -421,7 +423,8 @@ fn base() -> &'static Base {
                 server: format!("https://{name}.example:7444"),
                 names: vec![format!("{name}.example")],
             };
-            clusters::add(&engine, &Actor::System(Part::Initialisation), None, &new, &authorities).unwrap();
+            clusters::add(&engine, &Actor::System(Part::Initialisation), None, &new, Source::Made, &authorities)
+                .unwrap();
         }
         let everything = store.scan(&KeyRange { start: Vec::new(), end: Vec::new() }, usize::MAX).unwrap();
         let rows = everything.into_iter().map(|(key, found)| Write::Put { key, value: found.value }).collect();
@@ -450,7 +453,14 @@ fn successor(authorities: &Authorities, outside: &Outside) -> AuthorityRow {
     let signed = sign::sign(&wanted, &root, &authorities.places, Holding::default(), &outside.moment()).unwrap();
     let certificate = Certificate::from_der(&signed.row.der).unwrap();
     authorities.keyring.insert(Issuer { name: name.clone(), certificate, key });
-    AuthorityRow { name, cluster: Some(cluster), der: signed.row.der, not_after: signed.row.not_after, retired: false }
+    AuthorityRow {
+        name,
+        cluster: Some(cluster),
+        der: signed.row.der,
+        not_after: signed.row.not_after,
+        retired: false,
+        is_brought: false,
+    }
 }
 
 /// A clock that stands until it is moved.

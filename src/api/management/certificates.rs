@@ -158,6 +158,7 @@ fn body(api: &Api, row: &CertificateRow, revision: String) -> Result<wire::Certi
         not_before: row.not_before.to_string(),
         not_after: row.not_after.to_string(),
         revision,
+        imported: row.is_imported,
         status: status(api, &row.fingerprint)?,
     })
 }

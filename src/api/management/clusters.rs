@@ -3,15 +3,17 @@
 use std::net::IpAddr;
 
 use http::Uri;
-use rustls_pki_types::{CertificateDer, DnsName};
+use rustls_pki_types::DnsName;
 
+use super::authorities;
 use super::certificates::own_cluster;
 use crate::api::Api;
 use crate::api::routes::{Call, Reply};
 use crate::api::wire;
 use crate::ca::clusters::{self, NewCluster};
 use crate::ca::look::{ClusterView, ListClusters, ShowCluster};
-use crate::command::{Code, Rejected};
+use crate::ca::rows::{AuthorityRow, ClusterRow};
+use crate::command::Rejected;
 use crate::ident::{Fingerprint, IssuerName};
 use crate::standing::Revision;
 use crate::x509::pem::{self, Label};
@@ -38,27 +40,11 @@ pub fn show(api: &Api, call: &Call) -> Result<Reply, Rejected> {
 /// `POST /v1/clusters`.
 pub fn add(api: &Api, call: &Call) -> Result<Reply, Rejected> {
     let request: wire::AddCluster = call.read()?;
-    let new = checked(&request)?;
-    let done = clusters::add(&api.engine, &call.actor, call.repeatable.as_ref(), &new, &api.authorities)?;
-    api.enforced_here(done.revision)?;
-    api.trust_all()?;
-    api.responders.renew()?;
-    // The new issuer has no list yet, and its first certificate may be checked in a moment.
-    let issuer = api.authorities.keyring.issuer(&IssuerName::of_cluster(&new.name, 1))?;
-    api.lists.publish(&issuer)?;
+    let (new, source) = (checked(&request)?, authorities::source(request.ca.as_ref())?);
+    let done = clusters::add(&api.engine, &call.actor, call.repeatable.as_ref(), &new, source, &api.authorities)?;
+    authorities::begin(api, &IssuerName::of_cluster(&new.name, 1), done.revision)?;
     let shown = api.engine.ask(&call.actor, &ShowCluster(new.name))?;
     Reply::created(&body(api, &shown.outcome), done.revision)
-}
-
-impl Api {
-    /// Lets the management listener verify certificates of every authority that signs for people.
-    pub fn trust_all(&self) -> Result<(), Rejected> {
-        let trusted = self.authorities.keyring.all().into_iter().filter(|issuer| issuer.name != IssuerName::root());
-        let anchors: Vec<_> = trusted.map(|issuer| CertificateDer::from(issuer.certificate.der().to_vec())).collect();
-        self.anchors
-            .replace(&anchors)
-            .map_err(|error| Rejected::new(Code::Internal, format!("an authority is not trusted: {error}")))
-    }
 }
 
 /// The names of a cluster's proxy: that of its address, and the further ones.
@@ -90,13 +76,16 @@ fn checked(request: &wire::AddCluster) -> Result<NewCluster, Rejected> {
     Ok(NewCluster { name: request.name.parse()?, server, names })
 }
 
-fn body(api: &Api, view: &ClusterView) -> wire::Cluster {
-    let issuer = |row: &crate::ca::rows::AuthorityRow| wire::Issuer {
+/// A cluster as a body.
+pub(super) fn body(api: &Api, view: &ClusterView) -> wire::Cluster {
+    let issuer = |row: &AuthorityRow| wire::Issuer {
         name: row.name.to_string(),
         credential_id: Fingerprint::of(&row.der).to_string(),
         not_after: row.not_after.to_string(),
         certificate_pem: pem::write(Label::Certificate, &row.der),
-        crl: Some(api.authorities.places.crl(&row.name)),
+        state: state(&view.cluster, row).to_owned(),
+        brought: row.is_brought,
+        crl: row.signs_lists().then(|| api.authorities.places.crl(&row.name)),
     };
     let name = &view.cluster.name;
     let embedded = api.proxies.all().into_iter().filter(|proxy| proxy.cluster == *name).map(|proxy| proxy.name);
@@ -112,5 +101,17 @@ fn body(api: &Api, view: &ClusterView) -> wire::Cluster {
         issuers: view.authorities.iter().map(issuer).collect(),
         shared_ca: view.cluster.shared_ca,
         proxies,
+    }
+}
+
+fn state(cluster: &ClusterRow, row: &AuthorityRow) -> &'static str {
+    if row.retired {
+        "revoked"
+    } else if cluster.next.as_ref() == Some(&row.name) {
+        "next"
+    } else if cluster.issuers.last() == Some(&row.name) {
+        "signs"
+    } else {
+        "stands"
     }
 }

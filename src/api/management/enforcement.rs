@@ -11,37 +11,66 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::api::wire::ProxyEnforcement;
 use crate::api::{Api, Embedded};
+use crate::ident::ClusterName;
 use crate::proxy::{Enforced, NotEnforced};
 use crate::publish::feed::State;
 use crate::publish::feed::instance::Enforcement;
 use crate::standing::Revision;
 
+/// Whose proxies are waited for.
+#[derive(Clone, Copy, Debug)]
+pub enum Of<'c> {
+    /// Every cluster's: a revocation, which is told to all of them.
+    All,
+    /// One cluster's.
+    Cluster(&'c ClusterName),
+}
+
+impl Of<'_> {
+    fn has(self, cluster: &ClusterName) -> bool {
+        match self {
+            Self::All => true,
+            Self::Cluster(only) => only == cluster,
+        }
+    }
+
+    fn states(self, api: &Api, revision: Revision) -> Vec<State> {
+        api.feed.states(revision).into_iter().filter(|state| self.has(&state.row.cluster)).collect()
+    }
+}
+
 /// Waits until each is confirmed or fenced, for `patience` at most; by default the longest time until the last is
 /// fenced, and a little more.
-pub async fn wait(api: &Api, revision: Revision, patience: Option<Duration>) -> Vec<ProxyEnforcement> {
+pub async fn wait(api: &Api, of: Of<'_>, revision: Revision, patience: Option<Duration>) -> Vec<ProxyEnforcement> {
     let start = Instant::now();
-    let patience = patience.unwrap_or_else(|| longest_bound(&api.feed.states(revision)).saturating_add(MORE));
+    let patience = patience.unwrap_or_else(|| longest_bound(&of.states(api, revision)).saturating_add(MORE));
     let deadline = start + patience.min(LONGEST_WAIT);
     let mut waiting = JoinSet::new();
-    for Embedded { name, proxy, .. } in api.proxies.all() {
+    for Embedded { name, proxy, .. } in api.proxies.all().into_iter().filter(|embedded| of.has(&embedded.cluster)) {
         waiting.spawn(async move {
             let enforced = proxy.enforced(revision, deadline.saturating_duration_since(start)).await;
             embedded(name, enforced, start)
         });
     }
-    let mut proxies = followers(api, revision, start, deadline).await;
+    let mut proxies = followers(api, of, revision, start, deadline).await;
     proxies.extend(waiting.join_all().await);
     proxies.sort_by(|a, b| a.name.cmp(&b.name));
     proxies
 }
 
-async fn followers(api: &Api, revision: Revision, start: Instant, deadline: Instant) -> Vec<ProxyEnforcement> {
+async fn followers(
+    api: &Api,
+    of: Of<'_>,
+    revision: Revision,
+    start: Instant,
+    deadline: Instant,
+) -> Vec<ProxyEnforcement> {
     let mut moved = api.feed.subscribe();
     // Each is told as it was when it was settled, not as it is when the last one is.
     let mut settled: BTreeMap<[u8; 16], ProxyEnforcement> = BTreeMap::new();
     loop {
         moved.mark_unchanged();
-        let states = api.feed.states(revision);
+        let states = of.states(api, revision);
         let open: Vec<&State> = states.iter().filter(|state| !settled.contains_key(&state.instance)).collect();
         let is_over = Instant::now() >= deadline;
         let mut next_fence = deadline;

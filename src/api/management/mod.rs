@@ -1,10 +1,12 @@
 //! The handlers of the management API: from a request to a wish, from an outcome to a body.
 
+pub mod authorities;
 pub mod certificates;
 pub mod clusters;
 pub mod enforcement;
 pub mod groups;
 pub mod identities;
+mod meaning;
 pub mod revocations;
 pub mod status;
 

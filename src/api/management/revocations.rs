@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::authorities;
 use super::certificates::{own_cluster, recorded_body};
-use super::enforcement;
+use super::enforcement::{self, Of};
+use super::meaning::meaning;
 use crate::access::{Actor, Part};
 use crate::api::Api;
 use crate::api::routes::{Call, Reply};
 use crate::api::wire;
 use crate::command::{Code, Rejected};
-use crate::ident::{AnyId, ClusterName};
+use crate::ident::{AnyId, ClusterName, IssuerName};
 use crate::journal::IdentityKind;
 use crate::ledger::credentials::Reference;
 use crate::ledger::cuts::Why;
@@ -22,10 +24,10 @@ use crate::status::Status;
 use crate::x509::reason::Reason;
 
 /// A revocation that was asked for, checked.
-struct Asked {
-    request: wire::RevokeRequest,
-    target: Target,
-    cluster: Option<ClusterName>,
+pub(super) struct Asked {
+    pub(super) request: wire::RevokeRequest,
+    pub(super) target: Target,
+    pub(super) cluster: Option<ClusterName>,
 }
 
 /// `POST /v1/revocations`: commits, waits until every proxy enforces it, and tells what was hit.
@@ -42,7 +44,7 @@ pub async fn revoke(api: Arc<Api>, call: Arc<Call>) -> Result<Reply, Rejected> {
         Vec::new()
     } else {
         let patience = asked.request.wait_ms.map(Duration::from_millis);
-        enforcement::wait(&api, committed.revision, patience).await
+        enforcement::wait(&api, Of::All, committed.revision, patience).await
     };
     blocking(move || tell(&api, &asked, &committed, proxies)).await
 }
@@ -59,9 +61,10 @@ impl Asked {
             "user" => Target::User(request.target.id.parse()?),
             "agency" => Target::Agency(request.target.id.parse()?),
             "certificate" => Target::Certificate(request.target.id.parse::<Reference>()?),
+            "authority" => Target::Authority(request.target.id.parse()?),
             other => {
                 return Err(Rejected::invalid(format!(
-                    "target.kind: wanted user, agency or certificate, found \"{}\"",
+                    "target.kind: wanted user, agency, certificate or authority, found \"{}\"",
                     other.escape_debug()
                 )));
             }
@@ -72,7 +75,10 @@ impl Asked {
             Target::Certificate(_) if named.is_some() => {
                 return Err(Rejected::invalid("cluster: a certificate is for one cluster anyway: leave it out"));
             }
-            Target::Certificate(_) => None,
+            Target::Authority(_) if named.is_some() => {
+                return Err(Rejected::invalid("cluster: an issuing CA is for one cluster anyway: leave it out"));
+            }
+            Target::Certificate(_) | Target::Authority(_) => None,
             Target::User(_) | Target::Agency(_) => named.or_else(|| own_cluster(&call.actor)),
         };
         let is_fit = |comment: &String| comment.chars().count() <= 500 && !comment.chars().any(char::is_control);
@@ -99,6 +105,10 @@ fn commit(api: &Api, call: &Call, asked: &Asked) -> Result<Committed, Rejected> 
         force: asked.request.force,
     };
     let done = api.run(call, &command)?;
+    if matches!(asked.target, Target::Authority(_)) {
+        // What the others signed is listed anew by itself; the root's list is not, as hardly anything ever changes it.
+        api.lists.publish_root();
+    }
     Ok(Committed { revision: done.revision, known: done.outcome.known })
 }
 
@@ -112,7 +122,7 @@ fn tell(
     // The commit was authorised; whoever has just revoked themselves could no longer ask what they have ended.
     let affected = affected(api, &Actor::System(Part::Publisher), asked)?;
     let now = api.engine.world().clock.now();
-    let ended = affected.certificates.map(|certificates| {
+    let counted = affected.certificates.map(|certificates| {
         let (mut standing, mut expired) = (0_u64, 0_u64);
         for Recorded { row, .. } in &certificates.hit {
             let status = api.statuses.status(&row.fingerprint, now);
@@ -122,6 +132,10 @@ fn tell(
         }
         (standing, expired)
     });
+    let ended = match &asked.target {
+        Target::Authority(issuer) => Some(authorities::ended(api, issuer, committed.revision)),
+        Target::User(_) | Target::Agency(_) | Target::Certificate(_) => counted,
+    };
     let nobody = proxies.is_empty() && !asked.request.no_wait;
     let unenforced = if nobody { " No proxy follows this authority: only CRL and OCSP tell of it." } else { "" };
     let answer = wire::RevokeAnswer {
@@ -132,13 +146,16 @@ fn tell(
         certificates: ended.map(|(standing, _)| standing),
         tokens: 0,
         proxies,
-        meaning: meaning(asked, &committed.known, true) + unenforced,
+        meaning: meaning(api, asked, &committed.known, true)? + unenforced,
     };
     Reply::of(&answer, committed.revision)
 }
 
 fn preview(api: &Api, call: &Call, asked: &Asked) -> Result<Reply, Rejected> {
     let affected = affected(api, &call.actor, asked)?;
+    if let Target::Authority(issuer) = &asked.target {
+        return preview_authority(api, &call.actor, asked, issuer);
+    }
     let standing = |rows: &[Recorded]| -> Vec<Recorded> {
         let now = api.engine.world().clock.now();
         let status = |recorded: &Recorded| api.statuses.status(&recorded.row.fingerprint, now);
@@ -161,6 +178,7 @@ fn preview(api: &Api, call: &Call, asked: &Asked) -> Result<Reply, Rejected> {
             Known::Deleted(..) => "deleted",
             Known::Never => "unknown",
             Known::Unread => "unread",
+            Known::Authority => "present",
         }
         .to_owned(),
         certificates: is_read.then(|| count(hit.len())),
@@ -168,7 +186,23 @@ fn preview(api: &Api, call: &Call, asked: &Asked) -> Result<Reply, Rejected> {
         tokens: 0,
         sample: sample?,
         can_return,
-        meaning: meaning(asked, &affected.known, false),
+        meaning: meaning(api, asked, &affected.known, false)?,
+    };
+    Reply::of(&answer, api.engine.store().end())
+}
+
+fn preview_authority(api: &Api, actor: &Actor, asked: &Asked, issuer: &IssuerName) -> Result<Reply, Rejected> {
+    let signed = authorities::signed(api, actor, issuer, SAMPLE)?;
+    let sample: Result<Vec<_>, _> = signed.sample.iter().map(|row| recorded_body(api, row)).collect();
+    let answer = wire::RevokePreview {
+        target: asked.request.target.clone(),
+        known: "present".to_owned(),
+        certificates: Some(signed.standing),
+        expired: Some(signed.expired),
+        tokens: 0,
+        sample: sample?,
+        can_return: false,
+        meaning: meaning(api, asked, &Known::Authority, false)?,
     };
     Reply::of(&answer, api.engine.store().end())
 }
@@ -176,41 +210,6 @@ fn preview(api: &Api, call: &Call, asked: &Asked) -> Result<Reply, Rejected> {
 fn affected(api: &Api, actor: &Actor, asked: &Asked) -> Result<Affected, Rejected> {
     let query = Preview { target: asked.target.clone(), cluster: asked.cluster.clone() };
     Ok(api.engine.ask(actor, &query)?.outcome)
-}
-
-/// What it means, in a sentence or two.
-fn meaning(asked: &Asked, known: &Known, is_done: bool) -> String {
-    let id = &asked.request.target.id;
-    let on = asked.cluster.as_ref().map_or(String::new(), |cluster| format!(" on {cluster}"));
-    let verb = if is_done { "has ended" } else { "would end" };
-    let ended = match (&asked.target, known) {
-        (Target::Certificate(_), _) => format!("This {verb} that certificate and what was obtained with it."),
-        (Target::User(_), Known::Present(IdentityKind::Agency)) => {
-            format!("{id} is an agency: this {verb} its own credentials{on}, not those of its members.")
-        }
-        (Target::Agency(_), Known::Present(IdentityKind::User)) => {
-            format!("{id} is a user, not an agency: this {verb} every credential of that user{on}.")
-        }
-        (Target::User(_), Known::Present(_)) => format!("This {verb} every credential of {id}{on}."),
-        (Target::Agency(_), Known::Present(_)) => {
-            format!("This {verb} every credential of {id} and of its members{on}.")
-        }
-        (_, Known::Deleted(kind, at)) => {
-            format!("The {kind} {id} was deleted at {at}: this {verb} whatever was issued to it before{on}.")
-        }
-        (_, Known::Unread) => {
-            format!("The directory cannot be read yet: this {verb} whatever was issued to {id}{on}, counted or not.")
-        }
-        (_, Known::Never) => format!(
-            "{id} was never seen here: nothing was issued to it, and whatever is imported for it later is refused."
-        ),
-    };
-    let afterwards = match (asked.request.lock, known) {
-        (true, _) => " It is locked: nothing new is issued until it is unlocked.",
-        (false, Known::Present(_)) => " A new credential issued afterwards works.",
-        (false, Known::Deleted(..) | Known::Never | Known::Unread) => "",
-    };
-    ended + afterwards
 }
 
 /// `POST /v1/users/{id}/lock` and `POST /v1/agencies/{id}/lock`.

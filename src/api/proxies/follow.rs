@@ -55,6 +55,7 @@ pub async fn follow(api: Arc<Api>, actor: Actor, body: Incoming) -> Result<Respo
         sent: Revision::default(),
         owed: Revision::default(),
         authorities: Vec::new(),
+        authorities_at: Revision::default(),
     };
     tokio::spawn(async move {
         let ended = session.run(up, hello.cursor).await;
@@ -114,6 +115,8 @@ struct Session {
     /// A pong has said it, so that changes through it must follow.
     owed: Revision,
     authorities: Vec<Vec<u8>>,
+    /// They are those of the record as it was then, or later.
+    authorities_at: Revision,
 }
 
 impl Session {
@@ -128,6 +131,7 @@ impl Session {
             // Before it is told anything: what it knows and we had lost is then in what it is told.
             hand_in::receive(&api, &self.holder, &mut up).await?;
         }
+        self.authorities_at = api.feed.tail.authority();
         self.authorities = self.read_authorities().await?;
         match cursor.filter(|cursor| cursor.timeline == timeline && api.feed.tail.after(cursor.revision).is_some()) {
             Some(cursor) => {
@@ -200,22 +204,41 @@ impl Session {
             return self.send_snapshot().await;
         };
         let revision = batches.last().map_or(self.sent, |batch| batch.revision);
+        let authorities = self.changed_authorities().await?;
         let changes = batches.iter().flat_map(|batch| batch.changes.iter());
         let changes: Vec<_> = changes.filter(|change| concerns(change, &self.holder.cluster)).cloned().collect();
-        if changes.is_empty() && self.owed <= self.sent {
+        if changes.is_empty() && authorities.is_none() && self.owed <= self.sent {
             return Ok(());
         }
         for part in split(changes) {
             let is_last = part.is_last;
             let revision = if is_last { revision } else { self.sent };
-            let changes = Changes { revision, authorities: None, changes: part.changes };
+            let authorities = authorities.clone().filter(|_| is_last);
+            let changes = Changes { revision, authorities, changes: part.changes };
             self.down.send(&Down::Changes(changes)).await?;
         }
         self.sent = revision;
         Ok(())
     }
 
+    /// The authorities, where one was put on the record since they were sent: with the changes up to then, so that a proxy
+    /// that confirms these lets that one's certificates in.
+    async fn changed_authorities(&mut self) -> Result<Option<Vec<Vec<u8>>>, String> {
+        let newest = self.api.feed.tail.authority();
+        if newest <= self.authorities_at {
+            return Ok(None);
+        }
+        let authorities = self.read_authorities().await?;
+        self.authorities_at = newest;
+        if authorities == self.authorities {
+            return Ok(None);
+        }
+        self.authorities.clone_from(&authorities);
+        Ok(Some(authorities))
+    }
+
     async fn send_snapshot(&mut self) -> Result<(), String> {
+        self.changed_authorities().await?;
         let revision = self.api.statuses.reached_revision().map_err(|stale| stale.to_string())?;
         let mut place = SnapshotPlace::beginning(revision, self.authorities.clone());
         loop {

@@ -396,7 +396,7 @@ fn told_by(list: &List, engine: &Engine) -> Result<Vec<Told>, AppError> {
     let mut txn = Txn::begin(&**engine.store());
     let mut told = Vec::new();
     for entry in &list.crl.entries {
-        match find_by_issuer(&mut txn, &list.issuer, entry.serial).doing(doing())? {
+        match find_by_issuer(&txn, &list.issuer, entry.serial).doing(doing())? {
             None => told.push(Told::Listed(list.without_record(entry))),
             Some(row) => match standing(&mut txn, &row, now) {
                 Err(Standing::Fallen(Fallen::Revoked)) => {}

@@ -7,11 +7,13 @@ use rcgen::KeyPair;
 use super::*;
 use crate::access::{Holder, Realm};
 use crate::app::{backup, rolled_back};
-use crate::ca::clusters::{self, Authorities as Keys, NewCluster};
+use crate::ca::authorities::Authorities as Keys;
+use crate::ca::clusters::{self, NewCluster};
 use crate::ca::init::{create_authorities, first_admin, open_authorities};
 use crate::ca::issue::{Issue, Purpose};
 use crate::ca::keys::Issuer;
 use crate::ca::proxies::join::{Equip, Invite};
+use crate::ca::source::Source;
 use crate::ca::vault::Vault;
 use crate::config::passphrase::Passphrase;
 use crate::directory::identities::AddIdentity;
@@ -74,7 +76,7 @@ impl Site {
         let keys = create_authorities(&engine, vault(&places), "http://127.0.0.1:7080").unwrap();
         let server = "https://prod.example:7444".to_owned();
         let new = NewCluster { name: "prod".parse().unwrap(), server, names: vec!["prod.example".to_owned()] };
-        clusters::add(&engine, &INIT, None, &new, &keys).unwrap();
+        clusters::add(&engine, &INIT, None, &new, Source::Made, &keys).unwrap();
         for id in ["alice", "bob"] {
             let (groups, agency, role) = (Vec::new(), None, None);
             let kind = IdentityKind::User;

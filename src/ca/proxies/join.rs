@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::rows::{JoinTokenRow, ProxyRow};
 use crate::access::{Actor, Permission, Permit, Scope};
+use crate::ca::authorities::must_sign;
 use crate::ca::clusters;
-use crate::ca::issue::must_sign;
 use crate::ca::keys::Keyring;
 use crate::ca::rows::{AuthorityRow, ClusterRow};
 use crate::ca::sign::{self, Holding};
@@ -157,7 +157,7 @@ impl Equip {
 /// The issuing CAs of a cluster that still vouch for somebody, in DER.
 pub fn authorities(txn: &mut Txn<'_>, cluster: &ClusterRow) -> Result<Vec<Vec<u8>>, Rejected> {
     let mut found = Vec::new();
-    for issuer in &cluster.issuers {
+    for issuer in cluster.trusted() {
         found.extend(txn.get::<AuthorityRow>(issuer)?.map(|row| row.value.der));
     }
     Ok(found)

@@ -47,7 +47,7 @@ impl Command for Remove {
             let is_its = matches!(found.value.role, CertificateRole::Proxy | CertificateRole::Server);
             // What ended by itself needs no end; a commit has room for some eighty.
             if is_its && found.value.not_after >= moment.now {
-                cuts::revoke(txn, moment, &found.value, &Why::default())?;
+                cuts::revoke(txn, moment, found.value.fingerprint, found.value.serial, &Why::default())?;
                 certificates += 1;
             }
         }

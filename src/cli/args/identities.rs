@@ -1,9 +1,8 @@
-//! Users, agencies, groups and clusters, as they are typed.
+//! Users, agencies and groups, as they are typed.
 
 use clap::{Args, Subcommand};
 
 use super::Sure;
-use crate::config::url::ServiceUrl;
 use crate::ident::{ClusterName, GroupName, IdentityId};
 
 #[derive(Debug, Subcommand)]
@@ -160,33 +159,4 @@ pub(in crate::cli) struct DeleteGroup {
     pub(in crate::cli) name: String,
     #[command(flatten)]
     pub(in crate::cli) sure: Sure,
-}
-
-#[derive(Debug, Subcommand)]
-pub(in crate::cli) enum Cluster {
-    /// Add a cluster.
-    #[command(after_help = "Example:  portcullis cluster add prod --server https://prod.example.com:7444")]
-    Add(AddCluster),
-    /// List clusters.
-    List,
-    /// Show a cluster and its issuing CAs.
-    Show(ClusterArg),
-}
-
-#[derive(Debug, Args)]
-pub(in crate::cli) struct AddCluster {
-    /// The name: a DNS label of at most 40 characters.
-    pub(in crate::cli) name: ClusterName,
-    /// The address of its proxy.
-    #[arg(long, value_name = "URL", value_parser = ServiceUrl::https)]
-    pub(in crate::cli) server: ServiceUrl,
-    /// A further name of its proxy; may be repeated.
-    #[arg(long = "name", value_name = "DNS", id = "names")]
-    pub(in crate::cli) names: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(in crate::cli) struct ClusterArg {
-    /// The name.
-    pub(in crate::cli) name: ClusterName,
 }

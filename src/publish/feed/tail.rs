@@ -16,6 +16,8 @@ struct Inner {
     before: Option<Revision>,
     batches: VecDeque<Batch>,
     changes: usize,
+    /// When an authority was last put on the record.
+    authority: Revision,
 }
 
 /// Changes that were taken in together.
@@ -44,6 +46,17 @@ impl Tail {
             inner.changes -= oldest.changes.len();
             inner.before = Some(oldest.revision);
         }
+    }
+
+    /// An authority was put on the record: proxies must know it before they confirm this revision.
+    pub fn note_authority(&self, revision: Revision) {
+        let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        inner.authority = inner.authority.max(revision);
+    }
+
+    /// When an authority was last put on the record, as far as that was seen.
+    pub fn authority(&self) -> Revision {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).authority
     }
 
     /// The batches after a revision, or none when they are no longer all here. A batch may begin before the revision:

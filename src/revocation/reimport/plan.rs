@@ -12,7 +12,7 @@ use crate::ident::{AnyId, ClusterName, Fingerprint, IdentityId, ShortFingerprint
 use crate::journal::{Cause, Witness};
 use crate::ledger::credentials::{self, Fallen, Standing};
 use crate::ledger::import::{self, Restores};
-use crate::ledger::rows::{CertificateRole, CertificateRow, ListedSerialRow, RevokedRow};
+use crate::ledger::rows::{CertificateRole, CertificateRow, Judged, ListedSerialRow, RevokedRow};
 use crate::standing::{Cut, CutKey, Revision, is_cut};
 use crate::status::{Lock, LockKey};
 use crate::store::record::Stored;
@@ -185,7 +185,7 @@ impl New {
         row: &Stored<CertificateRow>,
         is_late: bool,
     ) -> Result<(), Rejected> {
-        let issued = row.created.unwrap_or_default();
+        let issued = <CertificateRow as Judged>::issued(row).unwrap_or_default();
         let found = &row.value;
         let revoked = match self.revoked.get(&found.fingerprint.short()) {
             // One that is on the record already tells nothing new.
