@@ -263,6 +263,16 @@ pub enum Event {
     },
     /// A certificate that a CA had issued before it was brought is on the record, as issued before everything else.
     CertificateImported(Issued),
+    /// An authority's key was taken off the host.
+    AuthorityDetached {
+        /// Its name.
+        issuer: IssuerName,
+    },
+    /// It is back.
+    AuthorityAttached {
+        /// Its name.
+        issuer: IssuerName,
+    },
 }
 
 /// A certificate that left the index.

@@ -247,6 +247,7 @@ fn body_for(path: &str) -> String {
         "/v1/certificates/imports" => {
             json!({"cluster": "demo", "certificate_pem": include_str!("../certs/certificate/kubeadm-admin.pem")})
         }
+        "/v1/root/lists" => json!({"list_pem": ""}),
         "/v1/proxies/tokens" => json!({"cluster": "demo", "secret_hash": "0".repeat(64)}),
         _ => json!({}),
     };

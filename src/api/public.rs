@@ -98,13 +98,13 @@ impl Public {
     }
 
     fn certificate(&self, name: &str, request: &Request<Incoming>) -> Reply {
-        let issuer = name.parse::<IssuerName>().ok().and_then(|issuer| self.keyring.issuer(&issuer).ok());
-        let Some(issuer) = issuer else {
+        let found = name.parse::<IssuerName>().ok().and_then(|issuer| self.keyring.certificate(&issuer));
+        let Some(certificate) = found else {
             return plain(StatusCode::NOT_FOUND, "there is no such authority\n");
         };
-        let etag = format!("\"{}\"", hex::encode(issuer.certificate.fingerprint().octets()));
-        let der = Bytes::copy_from_slice(issuer.certificate.der());
-        let mut reply = conditional(request, &etag, issuer.certificate.not_before, der, "application/pkix-cert");
+        let etag = format!("\"{}\"", hex::encode(certificate.fingerprint().octets()));
+        let der = Bytes::copy_from_slice(certificate.der());
+        let mut reply = conditional(request, &etag, certificate.not_before, der, "application/pkix-cert");
         insert(&mut reply, header::CACHE_CONTROL, "max-age=86400, public, no-transform");
         reply
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Api;
-use super::management::{authorities, certificates, clusters, groups, identities, revocations, status};
+use super::management::{authorities, certificates, clusters, groups, identities, revocations, root, status};
 use super::proxies::{join, look_up, manage};
 use crate::access::{Actor, Permission};
 use crate::command::{Code, Rejected};
@@ -214,6 +214,8 @@ pub fn table() -> Vec<Route> {
         route(Method::GET, "/v1/clusters/{name}", P::ClusterRead, Plain(clusters::show)),
         route(Method::POST, "/v1/clusters/{name}/rotations", P::ClusterWrite, Rotate),
         route(Method::POST, "/v1/clusters/{name}/requests", P::ClusterWrite, Plain(authorities::request)),
+        route(Method::POST, "/v1/root/list-requests", P::ClusterWrite, Plain(root::request_list)),
+        route(Method::POST, "/v1/root/lists", P::ClusterWrite, Plain(root::publish_list)),
         route(Method::POST, "/v1/certificates/imports", P::ClusterWrite, Plain(authorities::import)),
         route(Method::GET, "/v1/proxies", P::ProxyRead, Plain(manage::list)),
         route(Method::POST, "/v1/proxies/tokens", P::ProxyWrite, Plain(manage::invite)),

@@ -9,6 +9,7 @@ mod clusters;
 
 pub use clusters::{
     AddCluster, BroughtCa, CaRequest, Cluster, ImportAnswer, ImportRequest, Issuer, KeyPem, RotateRequest, Rotated,
+    SignedList, UnsignedList,
 };
 
 /// A list's page.

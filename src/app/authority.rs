@@ -21,6 +21,7 @@ use crate::config::passphrase::Passphrase;
 use crate::disk::SystemDisk;
 use crate::engine::Engine;
 use crate::follow::Following;
+use crate::ident::IssuerName;
 use crate::net::listen;
 use crate::net::stop::{self, Stopper};
 use crate::net::tls::{self, ClientAnchors, Versions};
@@ -36,7 +37,7 @@ use crate::secret::Secret;
 use crate::status::Statuses;
 use crate::store::Store;
 use crate::store::local::{LocalStore, OpenError, Options};
-use crate::world::{SystemTicks, World};
+use crate::world::{SystemTicks, Timestamp, World};
 
 /// Where the authority keeps what.
 #[derive(Clone, Debug)]
@@ -185,6 +186,11 @@ impl Authority {
         if let Err(error) = responders.renew() {
             tracing::error!(%error, "not every OCSP responder was made");
         }
+        for absent in authorities.keyring.absent() {
+            if let Err(error) = lists.take_up(&absent) {
+                tracing::error!(%error, "the list of an authority whose key is elsewhere is not served");
+            }
+        }
         if let Err(error) = lists.publish_all() {
             tracing::error!(%error, "not every CRL was published");
         }
@@ -286,6 +292,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Until when the root's list is good, if there is one.
+    pub fn root_list(&self) -> Option<Timestamp> {
+        self.lists.published(&IssuerName::root()).map(|list| list.next_update)
+    }
+
     /// Accepts the clock as it is, on the record, where that has entries of a later time. Blocking.
     pub fn accept_clock(&self) -> Result<(), AppError> {
         let newest = self.engine.newest();

@@ -23,6 +23,7 @@ use crate::config::url::ServiceUrl;
 use crate::ident::{IdentityId, IssuerName};
 use crate::ledger::rows::CertificateRole;
 use crate::world::{Entropy, random};
+use crate::x509::certificate::Certificate;
 use crate::x509::pem;
 use crate::x509::public_key::PublicKey;
 
@@ -38,7 +39,13 @@ pub struct FirstAdmin {
 }
 
 /// Makes the authorities, or opens those an interrupted first start has made. Blocking.
-pub fn authorities(ground: &Ground, public_url: &str) -> Result<Authorities, AppError> {
+///
+/// `signed_root` is the root's certificate where somebody else has signed it.
+pub fn authorities(
+    ground: &Ground,
+    public_url: &str,
+    signed_root: Option<Certificate>,
+) -> Result<Authorities, AppError> {
     let vault = std::sync::Arc::clone(&ground.vault);
     if is_initialised(&ground.engine).doing("reading the store")? {
         let authorities = open_authorities(&ground.engine, vault).doing("opening the authorities")?;
@@ -51,7 +58,7 @@ pub fn authorities(ground: &Ground, public_url: &str) -> Result<Authorities, App
         }
         return Ok(authorities);
     }
-    create_authorities(&ground.engine, vault, public_url).doing("making the authorities")
+    create_authorities(&ground.engine, vault, public_url, signed_root).doing("making the authorities")
 }
 
 /// Refuses where somebody was given the keys already: the way back in is another. Blocking.

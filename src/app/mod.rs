@@ -1,7 +1,7 @@
 //! Builds every part in import order, binds, starts followers, and runs until told to stop.
 //!
 //! [`authority`] is what `serve` and `quickstart` have in common; [`quickstart`] adds a proxy and a demo upstream in the
-//! same process; [`proxy`] is the proxy as a process of its own; [`first_start`] makes the authorities and the first admin's profile; [`recover`] is the way back in;
+//! same process; [`proxy`] is the proxy as a process of its own; [`first_start`] makes the authorities and the first admin's profile; [`recover`] is the way back in; [`root`] takes the root's key away and signs with it there;
 //! [`serving`] gives our own listeners their certificates and [`upkeep`] does what is due from time to time.
 
 pub mod authority;
@@ -12,6 +12,7 @@ pub mod quickstart;
 pub mod recover;
 pub mod restore;
 mod rolled_back;
+pub mod root;
 pub mod serve;
 mod serving;
 mod upkeep;

@@ -273,7 +273,7 @@ fn open(dir: &Dir, world: &World) -> Result<Ground, AppError> {
 /// Opens or makes the authorities, the admin's profile and the cluster. Blocking.
 fn load(dir: &Dir, ground: &Ground, addresses: &Addresses) -> Result<Loaded, AppError> {
     let public_url = ServiceUrl::of_listener(false, addresses.public).to_string();
-    let authorities = first_start::authorities(ground, &public_url)?;
+    let authorities = first_start::authorities(ground, &public_url, None)?;
     if dir.is_new() {
         let id: IdentityId = "admin".parse().doing("naming the first admin")?;
         let api_url = ServiceUrl::of_listener(true, addresses.api);

@@ -9,12 +9,16 @@ use tokio::net::TcpListener;
 use super::authority::{Authority, Ground, Listeners, Places};
 use super::first_start::{self, FirstAdmin};
 use super::{AppError, Doing, asked_to_stop};
+use crate::ca::init::request_root as request_root_of;
+use crate::ca::vault::Vault;
 use crate::config::authority::Settings;
 use crate::config::log::Format;
 use crate::ident::IdentityId;
 use crate::net::listen;
 use crate::observe::{self, LogFormat};
-use crate::world::World;
+use crate::world::{SystemEntropy, World};
+use crate::x509::certificate::Certificate;
+use crate::x509::pem::{self, Label};
 
 impl From<&Settings> for Places {
     fn from(settings: &Settings) -> Self {
@@ -28,7 +32,14 @@ impl From<&Settings> for Places {
 }
 
 /// Makes the store, the authorities and the first admin's profile; an interrupted start is gone on with. Blocking.
-pub fn init(settings: &Settings, admin: &IdentityId, profile: &Path) -> Result<(), AppError> {
+///
+/// `signed_root` is the root's certificate where somebody else has signed it: [`request_root`] comes first.
+pub fn init(
+    settings: &Settings,
+    admin: &IdentityId,
+    profile: &Path,
+    signed_root: Option<Certificate>,
+) -> Result<(), AppError> {
     let world = World::system();
     let places = Places::from(settings);
     if profile.exists() {
@@ -36,10 +47,22 @@ pub fn init(settings: &Settings, admin: &IdentityId, profile: &Path) -> Result<(
     }
     let ground = Ground::open_or_create(&places, &world)?;
     ground.wait_for_index()?;
-    let authorities = first_start::authorities(&ground, &settings.public_url.to_string())?;
+    let authorities = first_start::authorities(&ground, &settings.public_url.to_string(), signed_root)?;
     first_start::must_have_no_admin(&ground)?;
     let api_url = settings.api_url.clone();
     first_start::admin(&ground, &authorities, &FirstAdmin { id: admin.clone(), profile: profile.to_owned(), api_url })
+}
+
+/// A request in PEM to have the root signed by somebody else, before anything else is made. Blocking.
+pub fn request_root(settings: &Settings) -> Result<String, AppError> {
+    let places = Places::from(settings);
+    if places.store.exists() {
+        return Err(AppError::new("starting", "the store is there already, and its root with it"));
+    }
+    let passphrase = places.passphrase.read().doing("reading the passphrase of the CA keys")?;
+    let vault = Vault::open(&places.ca, passphrase).doing("opening the folder of the CA keys")?;
+    let der = request_root_of(&vault, &SystemEntropy).doing("making a request for the root")?;
+    Ok(pem::write(Label::Request, &der))
 }
 
 /// Serves until a signal asks it to stop.

@@ -76,6 +76,7 @@ pub(super) fn record(
         not_after: signed.row.not_after,
         retired: false,
         is_brought: false,
+        is_detached: false,
     };
     create(txn, row, signed.row.fingerprint)?;
     credentials::record(txn, signed.key_hash, &signed.row)
@@ -104,6 +105,7 @@ pub(super) fn record_brought(
         not_after: certificate.not_after,
         retired: false,
         is_brought: true,
+        is_detached: false,
     };
     create(txn, row, fingerprint)
 }

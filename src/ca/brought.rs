@@ -45,6 +45,19 @@ pub(super) fn is_kubeadms(certificate: &Certificate) -> bool {
     certificate.subject.common_names() == [KUBEADM] || certificate.extensions.subject_alt_names.contains(&name)
 }
 
+/// A root signs issuing CAs and its own list, so it needs room below it, and cRLSign.
+pub(super) fn must_be_a_root(certificate: &Certificate) -> Result<(), Rejected> {
+    if certificate.path_len() == Some(0) {
+        return Err(Rejected::invalid(
+            "this CA cannot be our root: its path length is 0, and issuing CAs come below it",
+        ));
+    }
+    if !signs_lists(certificate) {
+        return Err(Rejected::invalid("this CA cannot be our root: its key usage is without cRLSign"));
+    }
+    Ok(())
+}
+
 fn may_issue(certificate: &Certificate, now: Timestamp) -> Result<(), String> {
     if certificate.version != 3 || !certificate.is_ca() {
         return Err("wanted a CA's certificate (version 3, basicConstraints CA:TRUE)".to_owned());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rcgen::KeyPair;
 
 use super::authorities::{self, Authorities, certificate_of};
+use super::brought::{self, Brought};
 use super::issue::{Issue, IssuedCertificate, Purpose};
 use super::keys::{Issuer, Keyring};
 use super::rows::{AuthorityRow, INSTALLATION, InstallationRow};
@@ -19,13 +20,33 @@ use crate::ident::{IdentityId, IssuerName};
 use crate::journal::IdentityKind;
 use crate::ledger::rows::CertificateRole;
 use crate::store::txn::Txn;
-use crate::world::Moment;
+use crate::world::{Entropy, Moment};
 use crate::x509::certificate::Certificate;
+use crate::x509::csr;
 use crate::x509::name::Subject;
 use crate::x509::public_key::PublicKey;
 
-/// Makes the root and the infrastructure CA; their keys are on disk before they are on the record.
-pub fn create_authorities(engine: &Engine, vault: Arc<Vault>, public_url: &str) -> Result<Authorities, InitError> {
+/// A request, in DER, to have the root signed by somebody else; its key is made here and stays here until it is.
+pub fn request_root(vault: &Vault, entropy: &dyn Entropy) -> Result<Vec<u8>, InitError> {
+    let name = IssuerName::root();
+    let key = if vault.holds(&name) {
+        vault.load(&name)?
+    } else {
+        let key = KeyPair::generate().map_err(|error| InitError::Key(error.to_string()))?;
+        vault.store(&name, &key, entropy)?;
+        key
+    };
+    csr::write(&Subject::common_name(ROOT), &key).map_err(|error| InitError::Key(error.to_string()))
+}
+
+/// Makes the root, unless somebody else has signed it, and the infrastructure CA; their keys are on disk before they are
+/// on the record.
+pub fn create_authorities(
+    engine: &Engine,
+    vault: Arc<Vault>,
+    public_url: &str,
+    signed_root: Option<Certificate>,
+) -> Result<Authorities, InitError> {
     let places = Places { public_url: public_url.to_owned() };
     let (root_name, infra_name) = (IssuerName::root(), IssuerName::infra());
     let key = |name: &IssuerName| -> Result<KeyPair, InitError> {
@@ -37,10 +58,20 @@ pub fn create_authorities(engine: &Engine, vault: Arc<Vault>, public_url: &str) 
         vault.store(name, &key, &*engine.world().entropy)?;
         Ok(key)
     };
-    let (root, infra) = (key(&root_name)?, key(&infra_name)?);
+    let (root, signed_root) = match signed_root {
+        None => (key(&root_name)?, None),
+        Some(certificate) if vault.holds(&root_name) => {
+            let fit = Brought::check(certificate, vault.load(&root_name)?, engine.world().clock.now())?;
+            let (certificate, key) = fit.into_parts();
+            brought::must_be_a_root(&certificate)?;
+            (key, Some(certificate))
+        }
+        Some(_) => return Err(InitError::NotRequested),
+    };
+    let infra = key(&infra_name)?;
     engine.run(
         &Actor::System(Part::Initialisation),
-        &CreateAuthorities { root: &root, infra: &infra, places: &places },
+        &CreateAuthorities { root: &root, signed_root: signed_root.as_ref(), infra: &infra, places: &places },
     )?;
     let keyring = Keyring::default();
     for (name, key) in [(root_name, root), (infra_name, infra)] {
@@ -50,7 +81,8 @@ pub fn create_authorities(engine: &Engine, vault: Arc<Vault>, public_url: &str) 
     Ok(Authorities { keyring: Arc::new(keyring), vault, places })
 }
 
-/// Reads the keys of every authority on the record; fails when one is missing or the passphrase is wrong.
+/// Reads the keys of every authority on the record, but for one that was taken away; fails when one is missing or the
+/// passphrase is wrong.
 pub fn open_authorities(engine: &Engine, vault: Arc<Vault>) -> Result<Authorities, InitError> {
     let txn = Txn::begin(&**engine.store());
     let installation = txn.peek::<InstallationRow>(&INSTALLATION.to_owned()).map_err(Rejected::from)?;
@@ -58,6 +90,10 @@ pub fn open_authorities(engine: &Engine, vault: Arc<Vault>) -> Result<Authoritie
     let keyring = Keyring::default();
     for row in txn.scan_all::<AuthorityRow>(&[]).map_err(Rejected::from)? {
         let certificate = Certificate::from_der(&row.value.der).map_err(VaultError::from)?;
+        if row.value.is_detached {
+            keyring.insert_absent(row.value.name, certificate);
+            continue;
+        }
         let key = vault.load(&row.value.name)?;
         let stored = PublicKey::of(&key).map_err(VaultError::from)?;
         if stored.spki() != certificate.public_key.spki() {
@@ -116,6 +152,9 @@ pub enum InitError {
     /// The key file belongs to another certificate.
     #[error("the key file of the authority {0} does not fit its certificate: put the right file back")]
     OtherKey(IssuerName),
+    /// There is no key that a signed root could be for.
+    #[error("there is no request for a root here: `portcullis init --root-request FILE` makes one")]
+    NotRequested,
     /// No key could be made.
     #[error("no key could be made: {0}")]
     Key(String),
@@ -134,6 +173,7 @@ pub enum InitError {
 #[derive(Debug)]
 struct CreateAuthorities<'a> {
     root: &'a KeyPair,
+    signed_root: Option<&'a Certificate>,
     infra: &'a KeyPair,
     places: &'a Places,
 }
@@ -164,13 +204,20 @@ impl Command for CreateAuthorities<'_> {
             names: Vec::new(),
             lifetime,
         };
-        let root = wanted("Portcullis root CA", public(self.root)?, ROOT_LIFETIME);
+        let root = wanted(ROOT, public(self.root)?, ROOT_LIFETIME);
         let infra = wanted("Portcullis infrastructure CA", public(self.infra)?, ISSUING_LIFETIME);
         let ours = [(IssuerName::root(), root, None, self.root), (IssuerName::infra(), infra, Some(0), self.infra)];
         for (issuer, wanted, path_len, key) in ours {
+            if let Some(signed) = self.signed_root.filter(|_| issuer == IssuerName::root()) {
+                authorities::record_brought(txn, &issuer, None, signed)?;
+                continue;
+            }
             let signed = sign::sign_self(&issuer, &wanted, path_len, key, moment)?;
             authorities::record(txn, &issuer, None, &signed)?;
         }
         Ok(Made)
     }
 }
+
+/// What the root calls itself.
+const ROOT: &str = "Portcullis root CA";

@@ -33,10 +33,11 @@ impl fmt::Debug for Issuer {
     }
 }
 
-/// Every authority whose key is at hand.
+/// Every authority whose key is at hand, and the certificates of those whose key is not.
 #[derive(Debug, Default)]
 pub struct Keyring {
     issuers: RwLock<HashMap<IssuerName, Arc<Issuer>>>,
+    absent: RwLock<HashMap<IssuerName, Arc<Certificate>>>,
 }
 
 impl Keyring {
@@ -52,11 +53,33 @@ impl Keyring {
     pub fn issuer(&self, name: &IssuerName) -> Result<Arc<Issuer>, Rejected> {
         let issuers = self.issuers.read().unwrap_or_else(PoisonError::into_inner);
         issuers.get(name).cloned().ok_or_else(|| {
-            Rejected::new(Code::Unavailable, format!("the key of the authority {name} is not on this host"))
+            Rejected::new(Code::Unavailable, format!(
+                "the key of the authority {name} is not on this host: bring it back with `portcullis root attach`, or have \
+                 what it is to sign signed where it is, with `portcullis root sign`"
+            ))
         })
     }
 
-    /// Every authority, by name.
+    /// Knows the certificate of an authority whose key is elsewhere.
+    pub fn insert_absent(&self, name: IssuerName, certificate: Certificate) {
+        self.absent.write().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::new(certificate));
+    }
+
+    /// The names of those whose key is elsewhere.
+    pub fn absent(&self) -> Vec<IssuerName> {
+        let absent = self.absent.read().unwrap_or_else(PoisonError::into_inner);
+        absent.keys().cloned().collect()
+    }
+
+    /// The certificate of an authority, wherever its key is.
+    pub fn certificate(&self, name: &IssuerName) -> Option<Certificate> {
+        if let Ok(issuer) = self.issuer(name) {
+            return Some(issuer.certificate.clone());
+        }
+        self.absent.read().unwrap_or_else(PoisonError::into_inner).get(name).map(|found| Certificate::clone(found))
+    }
+
+    /// Every authority whose key is at hand, by name.
     pub fn all(&self) -> Vec<Arc<Issuer>> {
         let issuers = self.issuers.read().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<_> = issuers.values().cloned().collect();

@@ -7,12 +7,13 @@
 //!
 //! `rows` has the shapes on disk, `keys` the keys in memory, `vault` the key files, `template` the looks, `lint` the
 //! rules, `sign` the last step; `source` says where a cluster's CA comes from, `brought` what one of somebody else's must
-//! be, `authorities` puts it on the record; `issue`, `import`, `upkeep`, `retention`, `init`, `clusters` and `rotation`
-//! are the wishes, `look` the questions.
+//! be, `authorities` puts it on the record; `issue`, `import`, `upkeep`, `retention`, `init`, `clusters`, `rotation`
+//! and `detach` are the wishes, `look` the questions.
 
 pub mod authorities;
 mod brought;
 pub mod clusters;
+pub mod detach;
 pub mod import;
 pub mod init;
 pub mod issue;

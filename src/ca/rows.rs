@@ -24,6 +24,8 @@ pub struct AuthorityRow {
     pub retired: bool,
     /// Whether somebody else has signed it: then no list of ours would name its own certificate.
     pub is_brought: bool,
+    /// Whether its key was taken off this host: only ever the root's.
+    pub is_detached: bool,
 }
 
 impl AuthorityRow {

@@ -5,6 +5,7 @@ use rcgen::KeyPair;
 use super::authorities::{self, Authorities, Named};
 use super::brought::{self, Brought};
 use super::sign;
+use super::template;
 use crate::command::{Code, Rejected};
 use crate::engine::Engine;
 use crate::ident::{ClusterName, IssuerName};
@@ -102,7 +103,7 @@ impl Prepared {
         let Some(certificate) = &self.certificate else {
             let named = Named {
                 issuer: self.issuer.clone(),
-                title: title(&self.issuer),
+                title: template::title(&self.issuer),
                 cluster: Some(cluster.clone()),
                 key: &self.key,
             };
@@ -145,13 +146,7 @@ pub(super) fn request(engine: &Engine, authorities: &Authorities, issuer: &Issue
         vault.store(issuer, &key, &*engine.world().entropy).map_err(|error| no_key(&error))?;
         key
     };
-    csr::write(&Subject::common_name(title(issuer)), &key).map_err(|error| no_key(&error))
-}
-
-/// What the CN of an authority of ours says.
-fn title(issuer: &IssuerName) -> String {
-    let (cluster, generation) = issuer.as_str().rsplit_once('-').unwrap_or((issuer.as_str(), "1"));
-    format!("Portcullis {cluster} CA {generation}")
+    csr::write(&Subject::common_name(template::title(issuer)), &key).map_err(|error| no_key(&error))
 }
 
 fn no_key(error: &dyn std::fmt::Display) -> Rejected {

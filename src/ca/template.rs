@@ -181,6 +181,12 @@ fn names(wanted: &Wanted) -> Vec<SubjectAltName> {
     names
 }
 
+/// What the CN of a cluster's CA says.
+pub fn title(issuer: &IssuerName) -> String {
+    let (cluster, generation) = issuer.as_str().rsplit_once('-').unwrap_or((issuer.as_str(), "1"));
+    format!("Portcullis {cluster} CA {generation}")
+}
+
 /// `urn:portcullis:<role>:<name>`: what an infrastructure certificate is for, checked on both sides of a connection.
 pub fn role_urn(role: CertificateRole, name: &str) -> String {
     format!("urn:portcullis:{}:{name}", role.name())

@@ -16,6 +16,7 @@ pub(super) use clusters::{BroughtCa, Cluster, RevokeCa, RotateCluster};
 pub(super) use identities::{Agency, Delete, EditAgency, EditUser, Group, Lock, User};
 pub(super) use kubernetes::{FrontProxyCa, Kubernetes, Rbac};
 pub(super) use proxies::{Deny, Proxy, ProxyToken, RemoveProxy};
+pub(super) use root::{Root, SignByRoot};
 pub(super) use store::{Backup, Restore, Store, Verify, Where};
 
 /// Issues Kubernetes user certificates, and stops them the moment they are revoked.
@@ -85,6 +86,9 @@ pub(super) enum Command {
     /// The authority's store on its host: backing it up, checking it, putting it back.
     #[command(subcommand)]
     Store(Store),
+    /// The root's key: taking it off the authority's host, and signing with it where it is.
+    #[command(subcommand)]
+    Root(Root),
     /// Print completions for a shell.
     Completions(Completions),
 }
@@ -117,11 +121,23 @@ pub(super) struct Quickstart {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:  portcullis init --config authority.toml --admin ana --out ana.toml")]
+#[command(after_help = "\
+The root signs itself unless a CA of your own signs it: --root-request first, then --root-cert. It must be allowed to sign
+certificates and CRLs, and to have one CA below it.
+
+Examples:  portcullis init --config authority.toml --admin ana --out ana.toml
+           portcullis init --config authority.toml --root-request root.csr
+           portcullis init --config authority.toml --root-cert root.pem --admin ana --out ana.toml")]
 pub(super) struct Init {
     /// The configuration.
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub(super) config: PathBuf,
+    /// Only write a request to have the root signed by a CA of your own, and end.
+    #[arg(long, value_name = "FILE", conflicts_with = "root_cert")]
+    pub(super) root_request: Option<PathBuf>,
+    /// The root's certificate that was signed for that request, in PEM.
+    #[arg(long, value_name = "FILE")]
+    pub(super) root_cert: Option<PathBuf>,
     /// The first admin.
     #[arg(long, value_name = "ID", default_value = "admin")]
     pub(super) admin: IdentityId,
@@ -379,6 +395,7 @@ mod clusters;
 mod identities;
 mod proxies;
 mod kubernetes;
+mod root;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -77,14 +77,8 @@ async fn revoke_ca(context: &Context, args: RevokeCa) -> Result<Exit, Failure> {
 /// The CA that was named, read; a key is only ever read here.
 fn brought(args: &BroughtCa) -> Result<Option<wire::BroughtCa>, Failure> {
     let Some(certificate) = &args.ca_cert else { return Ok(None) };
-    let text = |path: &std::path::Path| -> Result<String, Failure> {
-        let bytes = files::read(path)?;
-        let text =
-            std::str::from_utf8(&bytes).map_err(|_| Failure::failed(format!("{}: wanted PEM", path.display())))?;
-        Ok(text.to_owned())
-    };
-    let key_pem = args.ca_key.as_deref().map(text).transpose()?.map(wire::KeyPem);
-    Ok(Some(wire::BroughtCa { certificate_pem: text(certificate)?, key_pem, shared: args.shared_ca }))
+    let key_pem = args.ca_key.as_deref().map(files::text).transpose()?.map(wire::KeyPem);
+    Ok(Some(wire::BroughtCa { certificate_pem: files::text(certificate)?, key_pem, shared: args.shared_ca }))
 }
 
 /// What a CA of one's own is not good for, said once when it is brought.

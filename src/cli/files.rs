@@ -155,6 +155,13 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     bounded(file, path)
 }
 
+/// The same as text, such as PEM.
+pub(super) fn text(path: &Path) -> Result<String, Failure> {
+    let bytes = read(path)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| Failure::failed(format!("{}: wanted PEM", path.display())))?;
+    Ok(text.to_owned())
+}
+
 fn read_with_mode(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), Failure> {
     // Without blocking, so that a named pipe cannot hold us.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();

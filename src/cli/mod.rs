@@ -31,6 +31,7 @@ mod output;
 mod proxies;
 mod renew;
 mod revoke;
+mod root;
 mod run;
 mod rows;
 mod settings;
@@ -63,7 +64,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     let context = Context::new(cli.output, cli.profile);
     match cli.command {
         Command::Quickstart(args) => run::quickstart(&settings::quickstart(args)?),
-        Command::Init(args) => run::init(&settings::init(args)?),
+        Command::Init(args) => run::init(settings::init(args)?),
         Command::Serve(args) => run::serve(&settings::authority(&args.config)?, args.accept_clock),
         Command::Recover(args::Recover::Admin(args)) => run::recover_admin(&settings::recover_admin(args)?),
         Command::Store(command) => store::run(&context, command),
@@ -88,6 +89,7 @@ async fn remote(context: &Context, command: Command) -> Result<Exit, Failure> {
         Command::Cert(command) => certificates::run(context, command).await,
         Command::Proxy(command) => proxies::remote(context, command).await,
         Command::Kubernetes(command) => kubernetes::run(context, command).await,
+        Command::Root(command) => root::run(context, command).await,
         Command::Quickstart(_)
         | Command::Init(_)
         | Command::Serve(_)

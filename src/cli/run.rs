@@ -1,6 +1,7 @@
 //! The commands that are servers, or work on an authority's own files.
 
 use super::exit::{Exit, Failure};
+use super::files::Pending;
 use super::output;
 use super::settings::{Init, RecoverAdmin};
 use crate::app;
@@ -18,8 +19,19 @@ pub(super) fn quickstart(settings: &quickstart::Settings) -> Result<Exit, Failur
     Ok(Exit::Done)
 }
 
-pub(super) fn init(wish: &Init) -> Result<Exit, Failure> {
-    app::serve::init(&wish.authority, &wish.admin, &wish.profile).map_err(Failure::failed)?;
+pub(super) fn init(wish: Init) -> Result<Exit, Failure> {
+    if let Some(file) = &wish.root_request {
+        let pending = Pending::create(file)?;
+        let request = app::serve::request_root(&wish.authority).map_err(Failure::failed)?;
+        pending.finish(request.as_bytes())?;
+        output::words(&format!(
+            "wrote {}: have it signed as a CA that may have one below it\nnext: portcullis init --root-cert SIGNED …",
+            file.display()
+        ));
+        return Ok(Exit::Done);
+    }
+    let root = wish.root_certificate;
+    app::serve::init(&wish.authority, &wish.admin, &wish.profile, root).map_err(Failure::failed)?;
     output::words(&format!(
         "initialised; {} is the profile of {}: keep it, it is shown to nobody else\nnext: portcullis serve --config …",
         wish.profile.display(),

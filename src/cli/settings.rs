@@ -10,6 +10,8 @@ use crate::app::authority::Places;
 use crate::config::url::ServiceUrl;
 use crate::config::{authority, proxy, quickstart};
 use crate::ident::IdentityId;
+use crate::x509::certificate::Certificate;
+use crate::x509::pem::{self, Label};
 
 /// What `portcullis init` does.
 #[derive(Debug)]
@@ -20,6 +22,10 @@ pub(super) struct Init {
     pub(super) admin: IdentityId,
     /// Where the admin's profile goes; a new file.
     pub(super) profile: PathBuf,
+    /// Where only a request for the root goes; a new file.
+    pub(super) root_request: Option<PathBuf>,
+    /// The root's certificate, where somebody else has signed it.
+    pub(super) root_certificate: Option<Certificate>,
 }
 
 /// What `portcullis recover admin` does.
@@ -53,7 +59,17 @@ pub(super) fn quickstart(args: args::Quickstart) -> Result<quickstart::Settings,
 }
 
 pub(super) fn init(args: args::Init) -> Result<Init, Failure> {
-    Ok(Init { authority: authority(&args.config)?, admin: args.admin, profile: args.out })
+    let authority = authority(&args.config)?;
+    let root_certificate = args.root_cert.as_deref().map(certificate).transpose()?;
+    let (admin, profile, root_request) = (args.admin, args.out, args.root_request);
+    Ok(Init { authority, admin, profile, root_request, root_certificate })
+}
+
+/// The one certificate in a file.
+fn certificate(path: &Path) -> Result<Certificate, Failure> {
+    let wrong = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", path.display()));
+    let der = pem::read(Label::Certificate, &files::read(path)?).map_err(|error| wrong(&error))?;
+    Certificate::from_der(&der).map_err(|error| wrong(&error))
 }
 
 pub(super) fn recover_admin(args: args::RecoverAdmin) -> Result<RecoverAdmin, Failure> {

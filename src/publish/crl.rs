@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+mod away;
+
 use super::roll::Roll;
 use crate::access::{Actor, Part, Permission, Permit, Scope};
 use crate::ca::keys::{Issuer, Keyring};
@@ -26,6 +28,7 @@ use crate::status::{Status, Statuses};
 use crate::store::record::{Record, Table};
 use crate::store::txn::Txn;
 use crate::world::{Moment, Timestamp};
+use crate::x509::certificate::Certificate;
 use crate::x509::crl::{Crl, Entry, ToBeSigned};
 
 /// How often a list is signed anew.
@@ -126,24 +129,8 @@ impl Lists {
 
     /// Signs and publishes one issuer's list; blocking.
     pub fn publish(&self, issuer: &Issuer) -> Result<Published, Rejected> {
-        let announce = Announce { issuer: issuer.name.clone() };
-        let number = self.engine.run(&Actor::System(Part::Publisher), &announce)?.revision;
-        // A list reflects everything before its number.
-        self.statuses
-            .wait_for(number, PATIENCE)
-            .map_err(|stale| Rejected::new(Code::Unavailable, stale.to_string()))?;
-        let this_update = self.engine.world().clock.now().whole_seconds();
-        let is_root = issuer.name == IssuerName::root();
-        let next_update = this_update.after(if is_root { ROOT_VALIDITY } else { VALIDITY });
-        let authority_key_id = issuer.certificate.extensions.subject_key_id.clone().unwrap_or_default();
-        let list = ToBeSigned {
-            issuer: issuer.certificate.subject_der.clone(),
-            authority_key_id,
-            number: number.octets().to_vec(),
-            this_update,
-            next_update: next_update.min(issuer.certificate.not_after),
-        };
-        let entries = self.entries(&issuer.name, this_update)?;
+        let (number, list, entries) = self.compose(&issuer.name, &issuer.certificate)?;
+        let this_update = list.this_update;
         let der = list.sign_entries(&entries, &issuer.key).map_err(|error| {
             Rejected::new(Code::Internal, format!("the list of {} was not signed: {error}", issuer.name))
         })?;
@@ -157,6 +144,30 @@ impl Lists {
         self.published.write().unwrap_or_else(PoisonError::into_inner).insert(issuer.name.clone(), published.clone());
         self.put_into_folder(&issuer.name, &published);
         Ok(published)
+    }
+
+    /// Announces a list, and says what is to be in it.
+    fn compose(
+        &self,
+        name: &IssuerName,
+        certificate: &Certificate,
+    ) -> Result<(Revision, ToBeSigned, Vec<Entry>), Rejected> {
+        let announce = Announce { issuer: name.clone() };
+        let number = self.engine.run(&Actor::System(Part::Publisher), &announce)?.revision;
+        // A list reflects everything before its number.
+        self.statuses
+            .wait_for(number, PATIENCE)
+            .map_err(|stale| Rejected::new(Code::Unavailable, stale.to_string()))?;
+        let this_update = self.engine.world().clock.now().whole_seconds();
+        let next_update = this_update.after(if *name == IssuerName::root() { ROOT_VALIDITY } else { VALIDITY });
+        let list = ToBeSigned {
+            issuer: certificate.subject_der.clone(),
+            authority_key_id: certificate.extensions.subject_key_id.clone().unwrap_or_default(),
+            number: number.octets().to_vec(),
+            this_update,
+            next_update: next_update.min(certificate.not_after),
+        };
+        Ok((number, list, self.entries(name, this_update)?))
     }
 
     /// Every issuer that signs lists.

@@ -124,6 +124,8 @@ impl StatusFollower {
             | Event::RoleWithdrawn { .. }
             | Event::ClusterAdded { .. }
             | Event::ClusterRotated { .. }
+            | Event::AuthorityDetached { .. }
+            | Event::AuthorityAttached { .. }
             | Event::CrlIssued { .. }
             | Event::Refused { .. }
             | Event::ProxyInvited { .. }

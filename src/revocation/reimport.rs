@@ -340,6 +340,7 @@ mod tests {
                 not_after: NOW,
                 retired: false,
                 is_brought: false,
+                is_detached: false,
             };
             txn.put(&name, &row).unwrap();
         }

@@ -16,7 +16,7 @@ use super::moment;
 use super::oid;
 use super::public_key::{BadSignature, PublicKey};
 use super::reason::Reason;
-use super::signature::{Algorithm, Signed, SigningError};
+use super::signature::{self, Algorithm, Signed, SigningError};
 
 /// One revoked certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +115,17 @@ impl ToBeSigned {
         Ok(())
     }
 
+    /// The list before its signature, for a key that is elsewhere; `algorithm` is what that key signs with.
+    pub fn unsigned(&self, entries: &[Entry], algorithm: Algorithm) -> Vec<u8> {
+        let mut encoded = Vec::new();
+        entries.iter().for_each(|entry| encode_entry(entry, &mut encoded));
+        let (head, tail) = (self.head(algorithm, encoded.len()), self.tail());
+        let mut out = Vec::with_capacity(head.len() + encoded.len() + tail.len() + 8);
+        encode::header(&mut out, tag::SEQUENCE, head.len() + encoded.len() + tail.len());
+        [head, encoded, tail].iter().for_each(|part| out.extend_from_slice(part));
+        out
+    }
+
     /// Everything before the first entry, without the TBSCertList's own header.
     fn head(&self, algorithm: Algorithm, entries: usize) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
@@ -141,6 +152,23 @@ impl ToBeSigned {
         });
         out
     }
+}
+
+/// Signs what [`ToBeSigned::unsigned`] gave, once it reads as a list; gives the list.
+pub fn sign_unsigned(tbs: &[u8], key: &impl SigningKey) -> Result<Crl, UnsignedError> {
+    let der = signature::sign(tbs, Algorithm::of(key)?, key)?;
+    Ok(Crl::from_der(&der)?)
+}
+
+/// Why a list was not signed.
+#[derive(Debug, thiserror::Error)]
+pub enum UnsignedError {
+    /// It is no list, or one for another kind of key.
+    #[error("wanted a list to be signed with this key: {0}")]
+    Malformed(#[from] Malformed),
+    /// The key failed.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
 }
 
 /// A list as it was read.

@@ -14,6 +14,8 @@ pub enum Label {
     Request,
     /// A certificate revocation list.
     Crl,
+    /// A list that is to be signed where the key is: a TBSCertList (RFC 5280 §5.1.2).
+    UnsignedCrl,
     /// A private key as PKCS #8.
     PrivateKey,
     /// A private key as PKCS #8 under a passphrase.
@@ -27,6 +29,7 @@ impl Label {
             Self::Certificate => "CERTIFICATE",
             Self::Request => "CERTIFICATE REQUEST",
             Self::Crl => "X509 CRL",
+            Self::UnsignedCrl => "PORTCULLIS UNSIGNED CRL",
             Self::PrivateKey => "PRIVATE KEY",
             Self::EncryptedPrivateKey => "ENCRYPTED PRIVATE KEY",
         }

@@ -6,6 +6,7 @@ use super::Malformed;
 use super::decode::Reader;
 use super::encode::{self, tag};
 use super::oid;
+use super::public_key::Kind;
 
 /// A signature algorithm that we make or accept (RFC 5758 §3.2, RFC 8410 §6, RFC 4055 §5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,16 @@ impl Algorithm {
         .into_iter()
         .find_map(|(theirs, ours)| (theirs == algorithm).then_some(ours))
         .ok_or(SigningError::Key)
+    }
+
+    /// The algorithm that the private key to a public key of this kind signs with; see [`of`](Self::of).
+    pub const fn of_kind(kind: Kind) -> Self {
+        match kind {
+            Kind::P256 => Self::EcdsaSha256,
+            Kind::P384 => Self::EcdsaSha384,
+            Kind::Ed25519 => Self::Ed25519,
+            Kind::Rsa { .. } => Self::RsaSha256,
+        }
     }
 
     /// The AlgorithmIdentifier, which has only one DER form.

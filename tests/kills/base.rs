@@ -49,7 +49,7 @@ impl Base {
         let store = indexed(LocalStore::create(&folder, ERA, Arc::new(SystemDisk), entropy, options()).unwrap());
         let engine = engine(Arc::new(store));
         let vault = Arc::new(Vault::open(&home.path().join("ca"), Secret::new("correct horse".to_owned())).unwrap());
-        let authorities = init::create_authorities(&engine, vault, PUBLIC_URL).unwrap();
+        let authorities = init::create_authorities(&engine, vault, PUBLIC_URL, None).unwrap();
         let new = NewCluster {
             name: CLUSTER.parse().unwrap(),
             server: "https://north.example:7444".to_owned(),

@@ -122,6 +122,8 @@ impl Oracle {
             | Event::AuthorityCreated { .. }
             | Event::ClusterAdded { .. }
             | Event::ClusterRotated { .. }
+            | Event::AuthorityDetached { .. }
+            | Event::AuthorityAttached { .. }
             | Event::CrlIssued { .. }
             | Event::Refused { .. }
             | Event::ProxyInvited { .. }

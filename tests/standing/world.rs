@@ -416,7 +416,7 @@ fn base() -> &'static Base {
         let engine = Engine::new(Arc::clone(&store), outside.clone());
         let home = tempfile::tempdir().unwrap();
         let vault = Arc::new(Vault::open(&home.path().join("ca"), Secret::new("correct horse".to_owned())).unwrap());
-        let authorities = init::create_authorities(&engine, vault, "http://127.0.0.1:7080").unwrap();
+        let authorities = init::create_authorities(&engine, vault, "http://127.0.0.1:7080", None).unwrap();
         for name in CLUSTERS {
             let new = NewCluster {
                 name: name.parse().unwrap(),
@@ -460,6 +460,7 @@ fn successor(authorities: &Authorities, outside: &Outside) -> AuthorityRow {
         not_after: signed.row.not_after,
         retired: false,
         is_brought: false,
+        is_detached: false,
     }
 }
 

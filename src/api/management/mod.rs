@@ -8,6 +8,7 @@ pub mod groups;
 pub mod identities;
 mod meaning;
 pub mod revocations;
+pub mod root;
 pub mod status;
 
 use super::{Api, OWN_ENFORCEMENT};

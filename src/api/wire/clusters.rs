@@ -149,3 +149,18 @@ pub struct Issuer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crl: Option<String>,
 }
+
+/// The answer to `POST /v1/root/list-requests`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UnsignedList {
+    /// The root's list before its signature (RFC 5280 §5.1.2, TBSCertList), in PEM with the label PORTCULLIS UNSIGNED CRL.
+    pub unsigned_pem: String,
+}
+
+/// `POST /v1/root/lists`: publishes the root's list, signed where its key is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedList {
+    /// The list in PEM.
+    pub list_pem: String,
+}

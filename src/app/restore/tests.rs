@@ -73,7 +73,7 @@ impl Site {
         let (disk, entropy) = (Arc::new(SystemDisk), Arc::clone(&world.entropy));
         let store = indexed(LocalStore::create(&places.store, 1_700_000_000, disk, entropy, options()));
         let engine = Engine::new(Arc::new(store), world);
-        let keys = create_authorities(&engine, vault(&places), "http://127.0.0.1:7080").unwrap();
+        let keys = create_authorities(&engine, vault(&places), "http://127.0.0.1:7080", None).unwrap();
         let server = "https://prod.example:7444".to_owned();
         let new = NewCluster { name: "prod".parse().unwrap(), server, names: vec!["prod.example".to_owned()] };
         clusters::add(&engine, &INIT, None, &new, Source::Made, &keys).unwrap();

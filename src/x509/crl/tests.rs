@@ -122,7 +122,7 @@ fn a_partial_or_delta_list_is_not_taken_for_a_whole_one() {
                 });
             });
         });
-        assert!(Crl::from_der(&super::super::signature::sign(&tbs, algorithm, &key).unwrap()).is_err());
+        assert!(Crl::from_der(&signature::sign(&tbs, algorithm, &key).unwrap()).is_err());
     }
 }
 
