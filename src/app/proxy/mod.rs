@@ -2,6 +2,7 @@
 
 pub mod invitation;
 mod joined;
+mod renewal;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -20,7 +21,7 @@ use crate::disk::{Disk, DiskFile, SystemDisk};
 use crate::ident::{AnyId, ClusterName, ProxyName};
 use crate::kube::identity;
 use crate::net::listen;
-use crate::net::stop::{self, Stop, Stopper};
+use crate::net::stop::{self, Stopper};
 use crate::net::tls::{ClientAnchors, Serving, Versions};
 use crate::observe::{self, LogFormat, Metrics};
 use crate::proxy::authority::Authority;
@@ -38,6 +39,7 @@ use crate::world::{SystemTicks, World};
 
 use invitation::Invitation;
 use joined::{Joined, certificates};
+use renewal::{Ends, Renewal};
 
 /// Joins an authority: makes keys, has them certified, and keeps them beside the mirror.
 pub fn join(settings: &Settings, invitation: &Invitation) -> Result<(ProxyName, ClusterName), AppError> {
@@ -159,9 +161,14 @@ impl Running {
         };
         let conversation = proxy.follow(link, &metrics);
         let (upkeep, stop) = stop::channel();
+        let ends = Ends::new(&metrics);
+        let bound = i64::try_from(settings.freshness.bound.as_secs()).unwrap_or(i64::MAX);
+        metrics
+            .gauge("proxy_answers_bound_seconds", "How old answers may be, best-effort's time not counted")
+            .set(bound);
         let health_of = Health { statuses, metrics, conversation: Some(conversation) };
         tokio::spawn(health::serve(health, health_of, stop.clone()));
-        tokio::spawn(renew(joined, authority, serving, world, stop));
+        tokio::spawn(Renewal { joined, ends, authority, serving, world }.run(stop));
         Ok(Self { proxy, upkeep, _lock: lock })
     }
 
@@ -185,34 +192,6 @@ fn restore(
         freshness.resume(asked, bound);
     }
     Ok((mirror, Some(Known { cursor: found.cursor, authorities: found.authorities })))
-}
-
-/// Renews certificates at two thirds of their life; connections go on.
-async fn renew(mut joined: Joined, authority: Arc<Authority>, serving: Arc<Serving>, world: World, mut stop: Stop) {
-    loop {
-        match joined.due() {
-            Ok(due) if world.clock.now() < due => {}
-            Ok(_) => {
-                if let Err(error) = renew_now(&mut joined, &authority, &serving).await {
-                    tracing::error!(%error, "the proxy's certificates were not renewed; it is tried again in a minute");
-                }
-            }
-            Err(error) => tracing::error!(%error, "the proxy's certificates cannot be read"),
-        }
-        tokio::select! {
-            () = stop.stopped() => return,
-            () = tokio::time::sleep(RENEWAL_LOOK) => {}
-        }
-    }
-}
-
-async fn renew_now(joined: &mut Joined, authority: &Authority, serving: &Serving) -> Result<(), AppError> {
-    joined.renew(authority).await?;
-    authority.replace(&*joined.client()?);
-    let (chain, key) = joined.serving()?;
-    serving.replace(chain, key).doing("using the proxy's new certificate")?;
-    tracing::info!("renewed the proxy's certificates");
-    Ok(())
 }
 
 fn must_be_of(settings: &Settings, joined: &Joined) -> Result<(), AppError> {
@@ -284,6 +263,3 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, AppError> {
 
 /// How soon an API server that has not said whom it believes is asked again.
 const DOUBT_PAUSE: Duration = Duration::from_secs(5);
-
-/// How often it is looked whether certificates are due.
-const RENEWAL_LOOK: Duration = Duration::from_secs(60);
