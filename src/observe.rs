@@ -20,6 +20,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// How log lines are written.
@@ -43,10 +44,30 @@ pub enum LogError {
     Started,
 }
 
-/// Starts logging to standard error for the whole process, once; `level` is for our own events.
-pub fn start_logs(format: LogFormat, level: &str) -> Result<(), LogError> {
+/// The log of this process, whose level can be changed while it runs.
+#[derive(Debug)]
+pub struct Logs(reload::Handle<Targets, Registered>);
+
+type Registered = tracing_subscriber::Registry;
+
+impl Logs {
+    /// From now on events of ours from this level on are written.
+    pub fn set_level(&self, level: &str) -> Result<(), LogError> {
+        let targets = targets(level)?;
+        // An error means that nothing logs any more, so that there is nothing to change.
+        let _ = self.0.reload(targets);
+        Ok(())
+    }
+}
+
+fn targets(level: &str) -> Result<Targets, LogError> {
     let level: LevelFilter = level.parse().map_err(|_| LogError::Level(level.to_owned()))?;
-    let ours = Targets::new().with_target(OURS, level).with_default(level.min(LevelFilter::WARN));
+    Ok(Targets::new().with_target(OURS, level).with_default(level.min(LevelFilter::WARN)))
+}
+
+/// Starts logging to standard error for the whole process, once; `level` is for our own events.
+pub fn start_logs(format: LogFormat, level: &str) -> Result<Logs, LogError> {
+    let (ours, logs) = reload::Layer::new(targets(level)?);
     let layer =
         tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let layer = match format {
@@ -56,7 +77,8 @@ pub fn start_logs(format: LogFormat, level: &str) -> Result<(), LogError> {
     // Whatever the filter says: no library tells more than a warning.
     let capped = filter_fn(|event| event.target().starts_with(OURS) || *event.level() <= tracing::Level::WARN);
     let layer = layer.with_filter(ours).with_filter(capped);
-    tracing_subscriber::registry().with(layer).try_init().map_err(|_| LogError::Started)
+    tracing_subscriber::registry().with(layer).try_init().map_err(|_| LogError::Started)?;
+    Ok(Logs(logs))
 }
 
 /// The metrics of one process, in the OpenMetrics text format.
