@@ -132,6 +132,14 @@ impl RemoteProxy {
         self.live.as_ref().expect("it is running").signal(signal);
     }
 
+    /// Waits until its log says this, from where it was last read.
+    #[track_caller]
+    pub(crate) fn until_said(&self, words: &str) {
+        let live = self.live.as_ref().expect("it is running");
+        let (found, said) = live.wait_for_line(PATIENCE, |line| line.contains(words));
+        assert!(found, "wanted {words:?} in:\n{said}");
+    }
+
     pub(crate) fn stop(&mut self) -> Said {
         self.end(Signal::TERM).ended(0)
     }
