@@ -4,15 +4,13 @@
 mod support;
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Instant;
 
-use rustix::process::Signal;
 use serde_json::{Value, json};
+use support::PATIENCE;
 use support::site::{Site, ports};
-use support::{PATIENCE, PORTCULLIS, START};
-use tempfile::TempDir;
 
 #[test]
 fn an_authority_is_made_once_serves_clusters_and_can_be_recovered_on_its_host() {

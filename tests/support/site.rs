@@ -15,7 +15,7 @@ pub(crate) struct Site {
     folder: TempDir,
     pub(crate) api: u16,
     health: u16,
-    live: Option<Live>,
+    pub(crate) live: Option<Live>,
 }
 
 impl Site {
