@@ -51,7 +51,10 @@ async fn proxy() {
     // Blocks one of the two threads; the proxy has the other.
     let mut next = || tokio::task::block_in_place(|| lines.next().unwrap().unwrap());
     let port = next().parse().unwrap();
-    let gate = Gate::start(&servers, port, |settings| settings.listen.connections = MOST).await;
+    let gate = Gate::start(&servers, port, |settings| {
+        settings.listen.connections = portcullis::net::listen::Allowed::of(MOST)
+    })
+    .await;
     let alice = gate.issue("alice");
     write("leaf", &alice.chain[0]);
     write("issuer", &alice.chain[1]);

@@ -95,6 +95,30 @@ pub enum Code {
     Internal,
 }
 
+impl Code {
+    /// Every kind of refusal.
+    pub const ALL: [Self; 18] = [
+        Self::Invalid,
+        Self::MethodNotAllowed,
+        Self::TooLarge,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::AlreadyExists,
+        Self::Locked,
+        Self::RequestRefused,
+        Self::KeyReused,
+        Self::LastAdmin,
+        Self::IdempotencyMismatch,
+        Self::Conflict,
+        Self::Busy,
+        Self::DiskFull,
+        Self::OutcomeUnknown,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -5,10 +5,11 @@
 //! half-done. Every answer says in `Portcullis-Revision` which revision it reflects.
 //!
 //! `wire` has the bodies, `problem` the refusals, `authenticate` who asks, `routes` the table, `management` and `proxies`
-//! the handlers, `server` the listener's side of it, `public` CRLs, OCSP and CA certificates.
+//! the handlers, `measures` what is counted, `server` the listener's side of it, `public` CRLs, OCSP and CA certificates.
 
 pub mod authenticate;
 pub mod management;
+pub mod measures;
 pub mod problem;
 pub mod proxies;
 pub mod public;
@@ -19,13 +20,7 @@ pub mod wire;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-
 use crate::ca::authorities::Authorities;
-use crate::command::Code;
 use crate::engine::Engine;
 use crate::ident::ClusterName;
 use crate::net::tls::ClientAnchors;
@@ -36,6 +31,8 @@ use crate::publish::feed::Feed;
 use crate::publish::ocsp::Responders;
 use crate::publish::roll::Roll;
 use crate::status::Statuses;
+
+use measures::Measures;
 
 /// What the handlers stand on.
 #[derive(Debug)]
@@ -54,58 +51,14 @@ pub struct Api {
     pub responders: Arc<Responders>,
     /// Whose client certificates the management listener verifies; grows with each cluster.
     pub anchors: Arc<ClientAnchors>,
-    /// Requests answered.
-    pub requests: Requests,
+    /// What whoever watches is told.
+    pub measures: Measures,
     /// Where counts are read from.
     pub metrics: Arc<Metrics>,
     /// The proxies in this process.
     pub proxies: Proxies,
     /// The proxies elsewhere: what they are told, and what they have confirmed.
     pub feed: Arc<Feed>,
-}
-
-/// What is counted: requests by what became of them, and what is told of the record when somebody looks.
-#[derive(Debug)]
-pub struct Requests {
-    by_outcome: Family<Outcome, Counter>,
-    certificates: Gauge,
-    revision: Gauge,
-    crl_age: Gauge,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
-    /// `ok`, or the code of the refusal.
-    code: String,
-}
-
-impl Requests {
-    /// None yet.
-    pub fn new(metrics: &Metrics) -> Self {
-        Self {
-            by_outcome: metrics.counters("api_requests", "Requests to the management API by outcome"),
-            certificates: metrics.gauge("certificates", "Certificates on record"),
-            revision: metrics.gauge("store_revision", "Number of the newest durable revision"),
-            crl_age: metrics.gauge("crl_age_seconds", "Age of the oldest CRL in seconds"),
-        }
-    }
-
-    fn count(&self, refusal: Option<Code>) {
-        let code = refusal.map_or_else(|| "ok".to_owned(), |code| code.to_string());
-        self.by_outcome.get_or_create(&Outcome { code }).inc();
-    }
-}
-
-impl Api {
-    /// Brings the gauges up to now.
-    fn measure(&self) {
-        let now = self.engine.world().clock.now();
-        let crl_age = self.lists.oldest().map_or(0, |oldest| now.since(oldest).as_secs());
-        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        self.requests.certificates.set(i64::try_from(self.statuses.count()).unwrap_or(i64::MAX));
-        self.requests.revision.set(count(self.engine.store().end().number));
-        self.requests.crl_age.set(count(crl_age));
-    }
 }
 
 /// The proxies inside this process, which a revocation waits for.

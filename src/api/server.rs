@@ -78,15 +78,15 @@ async fn answer(
     let path = head.uri.path();
     match reply(&api, presented, &head, &mut body).await {
         Ok(Answered::Reply(reply)) => {
-            api.requests.count(None);
+            api.measures.answered(None);
             success(reply, path == "/metrics").map(Either::Left)
         }
         Ok(Answered::Feed(response)) => {
-            api.requests.count(None);
+            api.measures.answered(None);
             response.map(Either::Right)
         }
         Err(rejected) => {
-            api.requests.count(Some(rejected.code));
+            api.measures.answered(Some(rejected.code));
             // What comes unread is reset, and the client could see that instead of the words.
             if let Some(body) = &mut body {
                 let _ = timeout(DRAIN_TIME, read(body)).await;

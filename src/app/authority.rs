@@ -9,9 +9,10 @@ use tokio::task::JoinHandle;
 use super::serving::Served;
 use super::{AppError, Doing, recover, rolled_back, upkeep};
 use crate::access::{Actor, Part};
+use crate::api::measures::Measures;
 use crate::api::public::Public;
 use crate::api::server::{Health, Management};
-use crate::api::{Api, Proxies, Requests};
+use crate::api::{Api, Proxies};
 use crate::ca::authorities::Authorities;
 use crate::ca::init::open_authorities;
 use crate::ca::proxies::instances::ListInstances;
@@ -226,7 +227,7 @@ impl Authority {
             lists: Arc::clone(&lists),
             responders: Arc::clone(&responders),
             anchors: ClientAnchors::new(&[]).doing("trusting the authorities")?,
-            requests: Requests::new(&metrics),
+            measures: Measures::new(&metrics),
             metrics,
             proxies: Proxies::default(),
             feed,

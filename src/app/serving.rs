@@ -18,7 +18,7 @@ use crate::x509::public_key::PublicKey;
 #[derive(Debug)]
 pub struct Served {
     title: String,
-    names: Vec<String>,
+    names: Mutex<Vec<String>>,
     /// What the listener serves.
     pub serving: Arc<Serving>,
     validity: Mutex<(Timestamp, Timestamp)>,
@@ -36,7 +36,12 @@ impl Served {
     ) -> Result<Arc<Self>, AppError> {
         let (chain, key, validity) = equip(engine, authorities, title, &names)?;
         let serving = Serving::new(chain, key).doing("using the server's certificate")?;
-        Ok(Arc::new(Self { title: title.to_owned(), names, serving, validity: Mutex::new(validity) }))
+        Ok(Arc::new(Self {
+            title: title.to_owned(),
+            names: Mutex::new(names),
+            serving,
+            validity: Mutex::new(validity),
+        }))
     }
 
     /// Renews the certificate at two thirds of its life; connections go on. Blocking.
@@ -46,7 +51,19 @@ impl Served {
         if engine.world().clock.now() < due {
             return Ok(());
         }
-        let (chain, key, validity) = equip(engine, authorities, &self.title, &self.names)?;
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.replace(engine, authorities, &names)
+    }
+
+    /// Has a certificate for other names made and serves that from the next handshake on. Blocking.
+    pub fn rename(&self, engine: &Engine, authorities: &Authorities, names: Vec<String>) -> Result<(), AppError> {
+        self.replace(engine, authorities, &names)?;
+        *self.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
+        Ok(())
+    }
+
+    fn replace(&self, engine: &Engine, authorities: &Authorities, names: &[String]) -> Result<(), AppError> {
+        let (chain, key, validity) = equip(engine, authorities, &self.title, names)?;
         self.serving.replace(chain, key).doing("using the server's new certificate")?;
         *self.validity.lock().unwrap_or_else(PoisonError::into_inner) = validity;
         tracing::info!(server = self.title, until = %validity.1, "renewed a server certificate");

@@ -65,7 +65,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         Command::Quickstart(args) => run::quickstart(&settings::quickstart(args)?),
         Command::Init(args) => run::init(settings::init(args)?),
-        Command::Serve(args) => run::serve(&settings::authority(&args.config)?, args.accept_clock),
+        Command::Serve(args) => run::serve(&args.config, args.accept_clock),
         Command::Recover(args::Recover::Admin(args)) => run::recover_admin(&settings::recover_admin(args)?),
         Command::Store(command) => store::run(&context, command),
         Command::Completions(args) => completions::print(args.shell),

@@ -39,7 +39,8 @@ pub(super) async fn remote(context: &Context, command: args::Proxy) -> Result<Ex
 pub(super) fn local(context: &Context, command: args::Proxy) -> Result<Exit, Failure> {
     match command {
         args::Proxy::Run(args) => {
-            app::run(&settings::proxy(&args.config)?).map_err(Failure::failed)?;
+            let settings = settings::proxy(&args.config)?;
+            app::run(&settings, &settings::host(&args.config, settings::proxy)).map_err(Failure::failed)?;
             Ok(Exit::Done)
         }
         args::Proxy::Join(args) => {

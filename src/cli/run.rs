@@ -1,13 +1,15 @@
 //! The commands that are servers, or work on an authority's own files.
 
+use std::path::Path;
+
 use super::exit::{Exit, Failure};
 use super::files::Pending;
 use super::output;
-use super::settings::{Init, RecoverAdmin};
+use super::settings::{self, Init, RecoverAdmin};
 use crate::app;
 use crate::app::quickstart::Ready;
 use crate::ca::vault::write_new_private;
-use crate::config::{authority, quickstart};
+use crate::config::quickstart;
 use crate::observe::{self, LogFormat};
 
 pub(super) fn quickstart(settings: &quickstart::Settings) -> Result<Exit, Failure> {
@@ -40,8 +42,9 @@ pub(super) fn init(wish: Init) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-pub(super) fn serve(settings: &authority::Settings, accept_clock: bool) -> Result<Exit, Failure> {
-    app::serve::run(settings, accept_clock).map_err(Failure::failed)?;
+pub(super) fn serve(config: &Path, accept_clock: bool) -> Result<Exit, Failure> {
+    let settings = settings::authority(config)?;
+    app::serve::run(&settings, accept_clock, &settings::host(config, settings::authority)).map_err(Failure::failed)?;
     Ok(Exit::Done)
 }
 

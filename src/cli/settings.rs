@@ -7,6 +7,8 @@ use super::exit::Failure;
 use super::files;
 use crate::app;
 use crate::app::authority::Places;
+use crate::app::reload::Host;
+use crate::config::manager::Manager;
 use crate::config::url::ServiceUrl;
 use crate::config::{authority, proxy, quickstart};
 use crate::ident::IdentityId;
@@ -99,6 +101,13 @@ pub(super) fn authority(path: &Path) -> Result<authority::Settings, Failure> {
 /// Reads a proxy's configuration with the environment over it.
 pub(super) fn proxy(path: &Path) -> Result<proxy::Settings, Failure> {
     proxy::read(path, &text(path)?, environment()).map_err(Failure::failed)
+}
+
+/// What a server program has of its host: the service manager, and a way to `read` its configuration again.
+pub(super) fn host<S: 'static>(config: &Path, read: fn(&Path) -> Result<S, Failure>) -> Host<S> {
+    let config = config.to_owned();
+    let reread = move || read(&config).map_err(|failure| failure.to_string());
+    Host { manager: Manager::read(environment()), reread: Box::new(reread) }
 }
 
 fn text(path: &Path) -> Result<String, Failure> {

@@ -36,6 +36,38 @@ pub struct Settings {
     pub limits: Limits,
 }
 
+impl Settings {
+    /// The keys in which `other` differs and that need a new start: what is open, where things are, the form of the log.
+    pub fn fixed_differences(&self, other: &Self) -> Vec<&'static str> {
+        // Named one by one, so that a new setting must be thought about. The rest can change while the authority runs.
+        let Self {
+            api,
+            public,
+            health,
+            api_url: _,
+            public_url,
+            crl_dir,
+            store_dir,
+            ca_dir,
+            passphrase,
+            log,
+            limits: _,
+        } = self;
+        let differences = [
+            ("listen.api", *api != other.api),
+            ("listen.public", *public != other.public),
+            ("listen.health", *health != other.health),
+            ("public.url", *public_url != other.public_url),
+            ("public.crl_dir", *crl_dir != other.crl_dir),
+            ("store.dir", *store_dir != other.store_dir),
+            ("ca.dir", *ca_dir != other.ca_dir),
+            ("ca.passphrase_file", *passphrase != other.passphrase),
+            ("log.format", log.format != other.log.format),
+        ];
+        differences.into_iter().filter(|(_, is_other)| *is_other).map(|(key, _)| key).collect()
+    }
+}
+
 /// How much the authority takes on at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

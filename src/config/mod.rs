@@ -8,6 +8,7 @@
 pub mod authority;
 pub mod duration;
 pub mod log;
+pub mod manager;
 pub mod passphrase;
 pub mod profile;
 pub mod proxy;

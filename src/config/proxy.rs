@@ -32,6 +32,26 @@ pub struct Settings {
     pub log: log::Settings,
 }
 
+impl Settings {
+    /// The keys in which `other` differs and that need a new start: what is open, where things are, what the authority
+    /// was told when this process began to follow it, the form of the log.
+    pub fn fixed_differences(&self, other: &Self) -> Vec<&'static str> {
+        // Named one by one, so that a new setting must be thought about. The rest can change while the proxy runs.
+        let Self { listen, health, oldest_tls, cluster, upstream: _, identity: _, freshness, mirror_dir, log } = self;
+        let differences = [
+            ("listen.proxy", *listen != other.listen),
+            ("listen.health", *health != other.health),
+            ("listen.oldest_tls", *oldest_tls != other.oldest_tls),
+            ("cluster.name", *cluster != other.cluster),
+            ("freshness.bound", freshness.bound != other.freshness.bound),
+            ("freshness.mode", freshness.mode != other.freshness.mode),
+            ("mirror.dir", *mirror_dir != other.mirror_dir),
+            ("log.format", log.format != other.log.format),
+        ];
+        differences.into_iter().filter(|(_, is_other)| *is_other).map(|(key, _)| key).collect()
+    }
+}
+
 /// The oldest TLS version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OldestTls {

@@ -3,6 +3,8 @@
 //! Whether an admin remains is a decision over a set: whoever makes the set smaller asserts and bumps one generation
 //! row, so that two admins cannot remove each other at once.
 
+use std::collections::BTreeMap;
+
 use super::rows::{GenerationRow, RoleBindingRow};
 use crate::access::{Grants, Role};
 use crate::command::{Code, Rejected};
@@ -121,6 +123,16 @@ fn others_remain(
     is_hit: impl Fn(&IdentityId, &CallerRow) -> bool,
 ) -> Result<bool, Rejected> {
     Ok(management_certificates(txn, now)?.iter().any(|(id, row)| !is_hit(id, &row.value)))
+}
+
+/// The last moment of the newest standing management certificate of each admin who has one.
+pub fn ends(txn: &Txn<'_>, now: Timestamp) -> Result<BTreeMap<IdentityId, Timestamp>, Rejected> {
+    let mut ends = BTreeMap::new();
+    for (id, row) in management_certificates(txn, now)? {
+        let end: &mut Timestamp = ends.entry(id).or_default();
+        *end = row.value.not_after.max(*end);
+    }
+    Ok(ends)
 }
 
 /// Every standing management certificate of an admin.

@@ -34,6 +34,36 @@ pub struct IdentityView {
     pub members: Vec<IdentityId>,
 }
 
+/// Until when which number of admins can get in, unless somebody renews.
+#[derive(Clone, Copy, Debug)]
+pub struct WatchAdmins;
+
+/// How many can, and until when, without saying who.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdminsUntil {
+    /// Admins with a management certificate that stands.
+    pub count: usize,
+    /// When the first of them is left without one; none where there is none.
+    pub soonest: Option<Timestamp>,
+}
+
+impl Query for WatchAdmins {
+    type Answer = AdminsUntil;
+
+    fn permission(&self) -> Permission {
+        Permission::MetricsRead
+    }
+
+    fn scope(&self, _: &mut Txn<'_>) -> Result<Scope, Rejected> {
+        Ok(Scope::Everything)
+    }
+
+    fn answer(&self, _: &Permit, txn: &mut Txn<'_>, moment: &Moment<'_>) -> Result<AdminsUntil, Rejected> {
+        let ends = admins::ends(txn, moment.now)?;
+        Ok(AdminsUntil { count: ends.len(), soonest: ends.values().min().copied() })
+    }
+}
+
 /// Shows one user or agency.
 #[derive(Clone, Debug)]
 pub struct ShowIdentity {

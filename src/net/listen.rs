@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -52,7 +53,7 @@ pub enum Stream {
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Connections at once, those in their handshake included; more are closed at once.
-    pub connections: usize,
+    pub connections: Allowed,
     /// Handshakes at once; more wait, which counts towards their time.
     pub handshakes: usize,
     /// The time for a handshake.
@@ -61,11 +62,31 @@ pub struct Limits {
     pub grace: Duration,
 }
 
+/// A number that can be changed while it is used; clones are the same one.
+#[derive(Debug, Clone)]
+pub struct Allowed(Arc<AtomicUsize>);
+
+impl Allowed {
+    /// So many.
+    pub fn of(number: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(number)))
+    }
+
+    /// So many from now on; what is open above that stays open.
+    pub fn set(&self, number: usize) {
+        self.0.store(number, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             // 8,192 idle TLS connections take some 300 MB at worst and fit a raised file limit.
-            connections: 8192,
+            connections: Allowed::of(8192),
             // A handshake costs 160 µs of CPU: this is a sixth of a second's work for one core.
             handshakes: 1024,
             handshake_time: Duration::from_secs(5),
@@ -115,7 +136,7 @@ async fn accept(
             () = stop.stopped() => break,
             Some(_) = open.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, addr)) if open.len() < limits.connections => {
+                Ok((stream, addr)) if open.len() < limits.connections.get() => {
                     open.spawn(Arc::clone(&door).enter(stream, addr));
                 }
                 Ok((_, addr)) => tracing::warn!(%addr, "connection closed at once: too many are open"),

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::Request;
+use arc_swap::ArcSwap;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 
 use crate::ident::{Fingerprint, is_reserved_by_kubernetes};
 use crate::kube::identity::{Identity, Mode};
 use crate::net::listen::{BoxFuture, Handler, Peer, Stream};
-use crate::net::stop::{self, Stop};
+use crate::net::stop::{self, Stop, Stopper};
 use crate::net::{http, http1};
 use crate::status::frames::Incident;
 use crate::world::Timestamp;
@@ -27,19 +28,35 @@ use super::miss::{Found, Misses};
 use super::pool::Pools;
 use super::refuse::{self, At, Refusal, Tally};
 use super::tunnel;
+use super::upstream::Upstream;
 
 /// What every connection passes.
 #[derive(Debug)]
 pub(super) struct Gate {
     pub(super) register: Arc<Register>,
-    pub(super) pools: Arc<Pools>,
-    pub(super) mode: Mode,
+    pub(super) behind: ArcSwap<Behind>,
     pub(super) http: http1::Limits,
     pub(super) cut_time: Duration,
     pub(super) tally: Arc<Tally>,
     /// Who is asked about certificates that are not known; nobody where the answers are the authority's own.
     pub(super) misses: Option<Misses>,
     pub(super) incidents: Incidents,
+}
+
+/// The API server behind the gate, and how it is spoken to: for a connection the same from its beginning to its end,
+/// because a header that one credential makes believed is nothing, or worse, with another.
+#[derive(Debug)]
+pub(super) struct Behind {
+    pools: Arc<Pools>,
+    mode: Mode,
+    /// Says to those on HTTP/2 that another has taken its place.
+    replaced: Stopper,
+}
+
+impl Behind {
+    pub(super) fn new(upstream: Upstream, mode: Mode) -> Self {
+        Self { pools: Arc::new(Pools::new(upstream)), mode, replaced: stop::channel().0 }
+    }
 }
 
 impl Handler for Gate {
@@ -58,6 +75,12 @@ impl Handler for Gate {
 }
 
 impl Gate {
+    /// From the next connection on, this is the API server. Who is connected by HTTP/2 is asked to connect again (RFC
+    /// 9113 §6.8) and ends what is in progress; on HTTP/1.1 a connection stays with the one before until it ends.
+    pub(super) fn stand_before(&self, behind: Behind) {
+        self.behind.swap(Arc::new(behind)).replaced.stop();
+    }
+
     /// Who it is, and whether they are let in; a refusal comes with the name to be used in words.
     async fn admit(self: &Arc<Self>, peer: &Peer) -> Result<Admitted, (Refusal, String)> {
         let presented = present(peer)?;
@@ -120,14 +143,18 @@ impl Gate {
         mut stop: Stop,
     ) {
         let leash = Arc::clone(registered.leash());
-        let lane = Arc::new(Lane::new(&self.pools, leash.fingerprint()));
+        let behind = self.behind.load_full();
+        let mut replaced = behind.replaced.listener();
+        // On HTTP/1.1 the end of a connection can cross a request on its way, on HTTP/2 it is agreed on.
+        let mut is_movable = stream.is_http2();
+        let lane = Arc::new(Lane::new(&behind.pools, leash.fingerprint()));
         let forwarder = Arc::new(Forwarder {
             register: Arc::clone(&self.register),
             leash: Arc::clone(&leash),
             lane: Arc::clone(&lane),
-            upstream: Arc::clone(self.pools.upstream()),
+            upstream: Arc::clone(behind.pools.upstream()),
             identity,
-            mode: self.mode,
+            mode: behind.mode,
             ending_from,
             client,
             tally: Arc::clone(&self.tally),
@@ -148,6 +175,10 @@ impl Gate {
                     break None;
                 }
                 switched = serving.as_mut() => break switched,
+                () = replaced.stopped(), if is_movable => {
+                    is_movable = false;
+                    no_more.stop();
+                }
                 () = stop.stopped(), if !is_stopping => {
                     is_stopping = true;
                     no_more.stop();

@@ -176,6 +176,7 @@ impl Register {
                         Err(_) => return,
                     },
                     _ = tick.tick() => {
+                        self.tally.reached(self.statuses.revision().ok(), self.statuses.reached_revision().ok());
                         if self.statuses.is_remote() {
                             self.tally.aged(self.statuses.since_confirmed());
                         }

@@ -24,7 +24,7 @@ use super::follow::Conversation;
 /// Serves `/healthz` (the process answers), `/readyz` (its answers are kept up) and `/metrics` in plain HTTP until
 /// `stop`.
 pub async fn serve(listener: TcpListener, health: Health, stop: Stop) {
-    let limits = listen::Limits { connections: MOST_CONNECTIONS, ..listen::Limits::default() };
+    let limits = listen::Limits { connections: listen::Allowed::of(MOST_CONNECTIONS), ..listen::Limits::default() };
     listen::serve_plain(listener, Arc::new(health), limits, stop).await;
 }
 

@@ -61,10 +61,12 @@ pub mod believed;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::kube::identity::Mode;
 use crate::net::listen;
 use crate::net::stop::{self, Stopper};
 use crate::net::tls::{self, ClientAnchors, Serving, TlsError};
@@ -73,13 +75,12 @@ use crate::standing::Revision;
 use crate::status::Statuses;
 use crate::world::Clock;
 
-use admit::Gate;
+use admit::{Behind, Gate};
 use connections::Register;
 use deny::{Denied, DenyList};
 use follow::{Conversation, FeedTally, Link};
 use incidents::Incidents;
 use miss::{LookUp, Misses};
-use pool::Pools;
 use refuse::Tally;
 use settings::Settings;
 use upstream::Upstream;
@@ -93,6 +94,7 @@ pub struct Proxy {
     stopper: Stopper,
     /// Said last: a change still cuts whatever ends within the listener's grace.
     watch_stopper: Stopper,
+    gate: Arc<Gate>,
     serving: JoinHandle<()>,
     watching: JoinHandle<()>,
 }
@@ -142,18 +144,25 @@ impl Proxy {
         let register = Arc::new(Register::new(parts.statuses, denied, parts.clock, Arc::clone(&tally)));
         let (watch_stopper, watch_stop) = stop::channel();
         let watching = tokio::spawn(Arc::clone(&register).keep_judging(watch_stop));
-        let gate = Gate {
+        let gate = Arc::new(Gate {
             register: Arc::clone(&register),
-            pools: Arc::new(Pools::new(Upstream::new(&settings.upstream)?)),
-            mode: settings.identity,
+            behind: ArcSwap::from_pointee(Behind::new(Upstream::new(&settings.upstream)?, settings.identity)),
             http: settings.http,
             cut_time: settings.cut_time,
             tally,
             misses,
             incidents,
-        };
-        let serving = tokio::spawn(listen::serve(parts.listener, config, Arc::new(gate), settings.listen, stop));
-        Ok(Self { register, stopper, watch_stopper, serving, watching })
+        });
+        let handler = Arc::clone(&gate) as Arc<dyn listen::Handler>;
+        let serving = tokio::spawn(listen::serve(parts.listener, config, handler, settings.listen, stop));
+        Ok(Self { register, gate, stopper, watch_stopper, serving, watching })
+    }
+
+    /// From now on, this is the API server, and how it is told who the user is. No connection is cut for it: whoever has
+    /// one to the proxy keeps the API server that it began with, and by HTTP/2 is asked to make a new one.
+    pub fn stand_before(&self, upstream: &settings::Upstream, identity: Mode) -> Result<(), TlsError> {
+        self.gate.stand_before(Behind::new(Upstream::new(upstream)?, identity));
+        Ok(())
     }
 
     /// Waits until this proxy enforces `revision`: its answers are at that revision or beyond, and every connection

@@ -14,7 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use crate::kube::status::{Failure, Reason};
 use crate::observe::Metrics;
-use crate::standing::Cut;
+use crate::standing::{Cut, Revision};
 use crate::status::{Lock, Stale, Status};
 use crate::world::Timestamp;
 
@@ -143,6 +143,8 @@ pub(super) struct Tally {
     refusals: Family<Labels, Counter>,
     cuts: Family<Cause, Counter>,
     age: Gauge,
+    is_ready: Gauge,
+    revision: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -158,11 +160,21 @@ struct Cause {
 
 impl Tally {
     pub(super) fn new(metrics: &Metrics) -> Self {
+        let refusals = metrics.counters("proxy_refusals", "Refusals by place and reason");
+        let cuts = metrics.counters("proxy_cuts", "Open connections cut, by reason");
+        for reason in WORDS {
+            for at in ["handshake", "request"] {
+                drop(refusals.get_or_create(&Labels { at, reason }));
+            }
+            drop(cuts.get_or_create(&Cause { reason }));
+        }
         Self {
             connections: metrics.gauge("proxy_connections", "Connections that are let in"),
             requests: metrics.counter("proxy_requests", "Requests handed to the API server"),
-            refusals: metrics.counters("proxy_refusals", "Refusals by place and reason"),
-            cuts: metrics.counters("proxy_cuts", "Open connections cut, by reason"),
+            refusals,
+            cuts,
+            is_ready: metrics.gauge("proxy_ready", "1 while the proxy may let anybody in"),
+            revision: metrics.gauge("proxy_revision", "Number of the newest revision that the answers reflect"),
             age: metrics
                 .gauge("proxy_answers_age_seconds", "Age of the answers; -1 before the authority was first heard"),
         }
@@ -170,6 +182,12 @@ impl Tally {
 
     pub(super) fn open(&self, count: usize) {
         self.connections.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Which revision may be answered with, if any; and which the answers reflect, usable or not.
+    pub(super) fn reached(&self, usable: Option<Revision>, reached: Option<Revision>) {
+        self.is_ready.set(usable.is_some().into());
+        self.revision.set(reached.map_or(0, |reached| i64::try_from(reached.number).unwrap_or(i64::MAX)));
     }
 
     /// How old the answers are; none before the first confirmation.
@@ -200,6 +218,9 @@ impl fmt::Debug for Tally {
     }
 }
 
+/// What [`Refusal::word`] gives; each is counted from zero.
+const WORDS: [&str; 9] =
+    ["no-certificate", "misshapen", "unknown", "revoked", "expired", "locked", "stale", "unreachable", "denied"];
 const ASK: &str = "ask an administrator for a new kubeconfig";
 /// The review that kubectl posts is some 100 octets.
 const DRAINED: usize = 64 * 1024;

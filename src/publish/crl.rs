@@ -101,7 +101,13 @@ impl Lists {
         self.published.read().unwrap_or_else(PoisonError::into_inner).get(issuer).cloned()
     }
 
-    /// How old the oldest list is.
+    /// The newest list of every issuer that has one, by name.
+    pub fn all(&self) -> Vec<(IssuerName, Published)> {
+        let published = self.published.read().unwrap_or_else(PoisonError::into_inner);
+        published.iter().map(|(name, list)| (name.clone(), list.clone())).collect()
+    }
+
+    /// When the oldest list was made; not the root's, which lasts a year.
     pub fn oldest(&self) -> Option<Timestamp> {
         let published = self.published.read().unwrap_or_else(PoisonError::into_inner);
         published.iter().filter(|(name, _)| **name != IssuerName::root()).map(|(_, list)| list.this_update).min()

@@ -1,7 +1,7 @@
 //! What the stories share: a running product in a folder of its own, its command line, and the programs of others.
 //!
 //! [`Demo`] is one `portcullis quickstart` on free ports; [`Kubeconfig`] what a user was given; `run` starts programs and
-//! waits for them, never longer than it has to; `public` asks the public listener; `kube` is a real API server. Nothing here
+//! waits for them, never longer than it has to; `public` asks the public listener; `kube` is a real API server, `site` an authority on its own. Nothing here
 //! sleeps: what is waited for is a line, an end, or an answer.
 #![allow(dead_code, reason = "each story uses another part of this")]
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on has failed")]
@@ -10,6 +10,7 @@ pub(crate) mod kube;
 pub(crate) mod public;
 pub(crate) mod remote;
 pub(crate) mod run;
+pub(crate) mod site;
 
 use std::ffi::OsStr;
 use std::fs;

@@ -132,6 +132,14 @@ impl RemoteProxy {
         self.live.as_ref().expect("it is running").signal(signal);
     }
 
+    /// Waits until its log says this, from where it was last read.
+    #[track_caller]
+    pub(crate) fn until_said(&self, words: &str) {
+        let live = self.live.as_ref().expect("it is running");
+        let (found, said) = live.wait_for_line(PATIENCE, |line| line.contains(words));
+        assert!(found, "wanted {words:?} in:\n{said}");
+    }
+
     pub(crate) fn stop(&mut self) -> Said {
         self.end(Signal::TERM).ended(0)
     }
@@ -148,12 +156,25 @@ impl RemoteProxy {
 
     /// What it says of itself: the status of `/readyz`, and the words.
     pub(crate) fn ready(&self) -> (u16, String) {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.health)).expect("its health");
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("a question");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
+        let answer = self.health("/readyz");
         let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
         (status, answer)
+    }
+
+    /// What it has counted, in OpenMetrics.
+    pub(crate) fn metrics(&self) -> String {
+        let answer = self.health("/metrics");
+        answer.split_once("\r\n\r\n").expect("a body").1.to_owned()
+    }
+
+    /// The whole answer to a question at its health port.
+    fn health(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.health)).expect("its health");
+        let question = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(question.as_bytes()).expect("a question");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
     }
 
     /// Waits until it says this of itself.

@@ -1,7 +1,7 @@
 //! Certificates: issue, list, show.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rcgen::KeyPair;
 
@@ -24,6 +24,13 @@ use crate::x509::public_key::PublicKey;
 
 /// `POST /v1/certificates`.
 pub fn issue(api: &Api, call: &Call) -> Result<Reply, Rejected> {
+    let began = Instant::now();
+    let reply = issue_now(api, call)?;
+    api.measures.issued(began.elapsed());
+    Ok(reply)
+}
+
+fn issue_now(api: &Api, call: &Call) -> Result<Reply, Rejected> {
     let request: wire::IssueRequest = call.read()?;
     let id: IdentityId = request.id.parse()?;
     let wanted_key = key(&request)?;

@@ -1,7 +1,7 @@
 //! Revoking, locking, unlocking.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::authorities;
 use super::certificates::{own_cluster, recorded_body};
@@ -32,6 +32,7 @@ pub(super) struct Asked {
 
 /// `POST /v1/revocations`: commits, waits until every proxy enforces it, and tells what was hit.
 pub async fn revoke(api: Arc<Api>, call: Arc<Call>) -> Result<Reply, Rejected> {
+    let began = Instant::now();
     let asked = Arc::new(Asked::read(&call)?);
     if asked.request.dry_run {
         return blocking(move || preview(&api, &call, &asked)).await;
@@ -46,6 +47,9 @@ pub async fn revoke(api: Arc<Api>, call: Arc<Call>) -> Result<Reply, Rejected> {
         let patience = asked.request.wait_ms.map(Duration::from_millis);
         enforcement::wait(&api, Of::All, committed.revision, patience).await
     };
+    if !asked.request.no_wait {
+        api.measures.revoked(began.elapsed());
+    }
     blocking(move || tell(&api, &asked, &committed, proxies)).await
 }
 

@@ -28,8 +28,7 @@ pub fn show(api: &Api, call: &Call) -> Result<Reply, Rejected> {
 pub fn metrics(api: &Api, call: &Call) -> Result<Reply, Rejected> {
     api.engine.may(&call.actor, Permission::MetricsRead)?;
     let end = api.engine.store().end();
-    api.measure();
-    Ok(Reply { is_created: false, body: api.metrics.to_text().into_bytes(), revision: end })
+    Ok(Reply { is_created: false, body: api.measure(&call.actor)?.into_bytes(), revision: end })
 }
 
 impl Api {

@@ -169,18 +169,37 @@ impl Joined {
         identity(&self.written.serving, &self.written.serving_key)
     }
 
-    /// When two thirds of the shorter life are over.
-    pub(super) fn due(&self) -> Result<Timestamp, AppError> {
-        let mut due = None;
-        for chain in [&self.written.follower, &self.written.serving] {
-            let leaf = certificates(chain)?.into_iter().next();
-            let leaf = leaf.and_then(|leaf| Certificate::from_der(&leaf).ok());
-            let leaf = leaf.ok_or_else(|| AppError::new("reading the proxy's certificates", "there is none"))?;
-            let at = leaf.not_before.after(leaf.not_after.since(leaf.not_before) / 3 * 2);
-            due = Some(due.map_or(at, |due: Timestamp| due.min(at)));
-        }
-        Ok(due.unwrap_or_default())
+    /// From when until when it may follow, and serve.
+    pub(super) fn validities(&self) -> Result<Validities, AppError> {
+        Ok(Validities { following: validity(&self.written.follower)?, serving: validity(&self.written.serving)? })
     }
+}
+
+/// The first and the last moment of a certificate.
+pub(super) type Validity = (Timestamp, Timestamp);
+
+/// Those of a proxy's two certificates.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Validities {
+    /// Of the one with which it follows the authority.
+    pub(super) following: Validity,
+    /// Of the one that it shows to its clients.
+    pub(super) serving: Validity,
+}
+
+impl Validities {
+    /// When two thirds of the shorter life are over.
+    pub(super) fn due(&self) -> Timestamp {
+        let due = |(from, until): Validity| from.after(until.since(from) / 3 * 2);
+        due(self.following).min(due(self.serving))
+    }
+}
+
+fn validity(chain: &str) -> Result<Validity, AppError> {
+    let leaf = certificates(chain)?.into_iter().next();
+    let leaf = leaf.and_then(|leaf| Certificate::from_der(&leaf).ok());
+    let leaf = leaf.ok_or_else(|| AppError::new("reading the proxy's certificates", "there is none"))?;
+    Ok((leaf.not_before, leaf.not_after))
 }
 
 fn address(server: &ServiceUrl) -> Address {

@@ -2,31 +2,32 @@
 
 pub mod invitation;
 mod joined;
+mod renewal;
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::net::TcpListener;
+use tokio::sync::watch;
 
-use super::{AppError, Doing, asked_to_stop};
+use super::manager::{Notifier, Sockets};
+use super::reload::{Host, Signals, must_be_none};
+use super::{AppError, Doing};
 use crate::config::log::Format;
 use crate::config::proxy::{Credential as Shown, Identity, Mode, OldestTls, Settings, Upstream};
 use crate::disk::{Disk, DiskFile, SystemDisk};
 use crate::ident::{AnyId, ClusterName, ProxyName};
 use crate::kube::identity;
-use crate::net::listen;
 use crate::net::stop::{self, Stop, Stopper};
 use crate::net::tls::{ClientAnchors, Serving, Versions};
-use crate::observe::{self, LogFormat, Metrics};
+use crate::observe::{self, LogFormat, Logs, Metrics};
 use crate::proxy::authority::Authority;
 use crate::proxy::believed::{self, Doubt};
 use crate::proxy::deny::{Denial, DenyList};
-use crate::proxy::follow::{Known, Link};
+use crate::proxy::follow::{Conversation, Known, Link};
 use crate::proxy::health::{self, Health};
 use crate::proxy::incidents::Incidents;
 use crate::proxy::settings::{self, Credential};
@@ -38,6 +39,7 @@ use crate::world::{SystemTicks, World};
 
 use invitation::Invitation;
 use joined::{Joined, certificates};
+use renewal::{Ends, Renewal};
 
 /// Joins an authority: makes keys, has them certified, and keeps them beside the mirror.
 pub fn join(settings: &Settings, invitation: &Invitation) -> Result<(ProxyName, ClusterName), AppError> {
@@ -60,23 +62,29 @@ pub fn denied(settings: &Settings) -> Result<Vec<Denial>, AppError> {
     DenyList::new(&settings.mirror_dir).read().doing("reading the list of whom to deny")
 }
 
-/// Runs until a signal asks it to stop.
-pub fn run(settings: &Settings) -> Result<(), AppError> {
+/// Runs until a signal asks it to stop; SIGHUP has the configuration read again.
+pub fn run(settings: &Settings, host: &Host<Settings>) -> Result<(), AppError> {
     let format = match settings.log.format {
         Format::Text => LogFormat::Text,
         Format::Json => LogFormat::Json,
     };
-    observe::start_logs(format, settings.log.level.as_str()).doing("starting the log")?;
+    let logs = observe::start_logs(format, settings.log.level.as_str()).doing("starting the log")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().doing("starting")?;
     runtime.block_on(async {
-        let stopping = asked_to_stop()?;
-        let running = Running::start(settings, World::system()).await?;
+        let signals = Signals::listen()?;
+        let notifier = Notifier::new(&host.manager)?;
+        let running = Running::start(settings, World::system(), host, &notifier).await?;
         let (proxy, health) = (settings.listen, settings.health);
         tracing::info!(%proxy, %health, "the proxy serves");
-        let ended = tokio::select! {
-            () = stopping => Ok(()),
-            doubt = doubted(checked(settings)?) => Err(AppError::new("asking the API server", doubt)),
+        notifier.ready("serving");
+        let (changed, settings_now) = watch::channel(settings.clone());
+        let apply = async |new: Settings| {
+            running.change(&changed.borrow().clone(), &new, &logs).await?;
+            changed.send_replace(new);
+            Ok(())
         };
+        let doubted = async { AppError::new("asking the API server", doubted(settings_now).await) };
+        let ended = signals.serve(host, &notifier, doubted, apply).await;
         running.stop().await;
         ended
     })
@@ -84,15 +92,22 @@ pub fn run(settings: &Settings) -> Result<(), AppError> {
 
 /// Asks the API server whether it believes the proxy until it says; resolves when it does not. Whoever it does not
 /// believe would have every request run as the proxy itself, so that nobody may be let in.
-async fn doubted(settings: settings::Settings) -> Doubt {
+async fn doubted(mut settings: watch::Receiver<Settings>) -> Doubt {
     loop {
-        match believed::ask(&settings).await {
-            Ok(()) => {
+        let now = settings.borrow_and_update().clone();
+        let doubt = match checked(&now) {
+            Ok(checked) => believed::ask(&checked).await.err(),
+            Err(error) => Some(Doubt::Unanswered(error.to_string())),
+        };
+        match doubt {
+            None => {
                 tracing::info!("the API server believes who the proxy says a request is for");
                 return std::future::pending().await;
             }
-            Err(doubt @ Doubt::Ignored { .. }) => return doubt,
-            Err(doubt @ (Doubt::Refused | Doubt::Unanswered(_))) => {
+            // Changed meanwhile: new ones are used only where the API server believes them.
+            Some(Doubt::Ignored { .. }) if settings.has_changed().unwrap_or(false) => {}
+            Some(doubt @ Doubt::Ignored { .. }) => return doubt,
+            Some(doubt @ (Doubt::Refused | Doubt::Unanswered(_))) => {
                 tracing::warn!(%doubt, "it is asked again");
                 tokio::time::sleep(DOUBT_PAUSE).await;
             }
@@ -108,7 +123,12 @@ struct Running {
 }
 
 impl Running {
-    async fn start(settings: &Settings, world: World) -> Result<Self, AppError> {
+    async fn start(
+        settings: &Settings,
+        world: World,
+        host: &Host<Settings>,
+        notifier: &Arc<Notifier>,
+    ) -> Result<Self, AppError> {
         let lock = open_folder(&settings.mirror_dir)?;
         let joined = Joined::read(&settings.mirror_dir)?;
         must_be_of(settings, &joined)?;
@@ -117,7 +137,10 @@ impl Running {
         if let Err(doubt @ Doubt::Ignored { .. }) = believed::ask(&proxy_settings).await {
             return Err(AppError::new("asking the API server", doubt));
         }
-        let (listener, health) = (bind(settings.listen).await?, bind(settings.health).await?);
+        let mut sockets = Sockets::given(&host.manager)?;
+        let listener = sockets.listener("proxy", settings.listen).await?;
+        let health = sockets.listener("health", settings.health).await?;
+        sockets.must_be_used_up("proxy or health")?;
         let metrics = Arc::new(Metrics::new());
         let freshness = Freshness::new(Arc::new(SystemTicks), settings.freshness.bound, mode(settings));
         let statuses = Arc::new(Statuses::bounded(Arc::clone(&freshness)));
@@ -159,15 +182,52 @@ impl Running {
         };
         let conversation = proxy.follow(link, &metrics);
         let (upkeep, stop) = stop::channel();
+        tokio::spawn(tell(conversation.clone(), Arc::clone(notifier), stop.clone()));
+        if let Some(within) = host.manager.watchdog {
+            tokio::spawn(Arc::clone(notifier).stay_alive(within, stop.clone()));
+        }
+        let ends = Ends::new(&metrics);
+        let bound = i64::try_from(settings.freshness.bound.as_secs()).unwrap_or(i64::MAX);
+        metrics
+            .gauge("proxy_answers_bound_seconds", "How old answers may be, best-effort's time not counted")
+            .set(bound);
         let health_of = Health { statuses, metrics, conversation: Some(conversation) };
         tokio::spawn(health::serve(health, health_of, stop.clone()));
-        tokio::spawn(renew(joined, authority, serving, world, stop));
+        tokio::spawn(Renewal { joined, ends, authority, serving, world }.run(stop));
         Ok(Self { proxy, upkeep, _lock: lock })
+    }
+
+    /// Uses new settings; on an error nothing has changed.
+    async fn change(&self, now: &Settings, new: &Settings, logs: &Logs) -> Result<(), String> {
+        must_be_none(&now.fixed_differences(new))?;
+        let checked = checked(new).map_err(|error| error.to_string())?;
+        // Nobody's request may run as the proxy itself, and a credential that opens nothing helps nobody.
+        let asked = believed::ask(&checked).await;
+        asked.map_err(|doubt| format!("asking the API server: {doubt}"))?;
+        let stood = self.proxy.stand_before(&checked.upstream, checked.identity);
+        stood.map_err(|error| format!("preparing TLS to the API server: {error}"))?;
+        logs.set_level(new.log.level.as_str()).map_err(|error| error.to_string())
     }
 
     async fn stop(self) {
         self.proxy.stop().await;
         self.upkeep.stop();
+    }
+}
+
+/// Tells the service manager how it is with the authority, until `stop`.
+async fn tell(mut conversation: watch::Receiver<Conversation>, notifier: Arc<Notifier>, mut stop: Stop) {
+    loop {
+        let status = match &*conversation.borrow_and_update() {
+            Conversation::Following => "serving; following the authority".to_owned(),
+            Conversation::Away(why) => format!("serving; the authority is away: {why}"),
+            Conversation::Alarm(why) => format!("ALARM: {why}"),
+        };
+        notifier.status(&status);
+        tokio::select! {
+            () = stop.stopped() => return,
+            changed = conversation.changed() => if changed.is_err() { return },
+        }
     }
 }
 
@@ -185,34 +245,6 @@ fn restore(
         freshness.resume(asked, bound);
     }
     Ok((mirror, Some(Known { cursor: found.cursor, authorities: found.authorities })))
-}
-
-/// Renews certificates at two thirds of their life; connections go on.
-async fn renew(mut joined: Joined, authority: Arc<Authority>, serving: Arc<Serving>, world: World, mut stop: Stop) {
-    loop {
-        match joined.due() {
-            Ok(due) if world.clock.now() < due => {}
-            Ok(_) => {
-                if let Err(error) = renew_now(&mut joined, &authority, &serving).await {
-                    tracing::error!(%error, "the proxy's certificates were not renewed; it is tried again in a minute");
-                }
-            }
-            Err(error) => tracing::error!(%error, "the proxy's certificates cannot be read"),
-        }
-        tokio::select! {
-            () = stop.stopped() => return,
-            () = tokio::time::sleep(RENEWAL_LOOK) => {}
-        }
-    }
-}
-
-async fn renew_now(joined: &mut Joined, authority: &Authority, serving: &Serving) -> Result<(), AppError> {
-    joined.renew(authority).await?;
-    authority.replace(&*joined.client()?);
-    let (chain, key) = joined.serving()?;
-    serving.replace(chain, key).doing("using the proxy's new certificate")?;
-    tracing::info!("renewed the proxy's certificates");
-    Ok(())
 }
 
 fn must_be_of(settings: &Settings, joined: &Joined) -> Result<(), AppError> {
@@ -278,12 +310,5 @@ fn checked(settings: &Settings) -> Result<settings::Settings, AppError> {
     Ok(checked)
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, AppError> {
-    listen::bind(address).await.doing(format_args!("listening on {address}"))
-}
-
 /// How soon an API server that has not said whom it believes is asked again.
 const DOUBT_PAUSE: Duration = Duration::from_secs(5);
-
-/// How often it is looked whether certificates are due.
-const RENEWAL_LOOK: Duration = Duration::from_secs(60);

@@ -6,9 +6,9 @@ use crate::access::{Permission, Permit, Scope};
 use crate::ca::clusters;
 use crate::command::{Query, Rejected};
 use crate::ident::{ClusterName, Fingerprint};
-use crate::ledger::rows::{CertificateRole, CertificateRow, Recorded};
+use crate::ledger::rows::{CallerRow, CertificateRole, CertificateRow, Recorded};
 use crate::store::txn::Txn;
-use crate::world::Moment;
+use crate::world::{Moment, Timestamp};
 
 /// Every proxy, removed ones too.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,33 @@ impl Query for ListProxies {
 
     fn answer(&self, _: &Permit, txn: &mut Txn<'_>, _: &Moment<'_>) -> Result<Self::Answer, Rejected> {
         Ok(txn.scan_all::<ProxyRow>(&[])?.into_iter().map(|row| row.value).collect())
+    }
+}
+
+/// Every proxy that has not been removed, with the last moment of its certificate for following, where that is on the
+/// record.
+#[derive(Clone, Copy, Debug)]
+pub struct WatchProxies;
+
+impl Query for WatchProxies {
+    type Answer = Vec<(ProxyRow, Option<Timestamp>)>;
+
+    fn permission(&self) -> Permission {
+        Permission::MetricsRead
+    }
+
+    fn scope(&self, _: &mut Txn<'_>) -> Result<Scope, Rejected> {
+        Ok(Scope::Everything)
+    }
+
+    fn answer(&self, _: &Permit, txn: &mut Txn<'_>, _: &Moment<'_>) -> Result<Self::Answer, Rejected> {
+        let proxies = txn.scan_all::<ProxyRow>(&[])?.into_iter().map(|row| row.value);
+        let mut found = Vec::new();
+        for proxy in proxies.filter(|proxy| !proxy.is_removed) {
+            let caller = txn.get::<CallerRow>(&(proxy.name.as_str().to_owned(), proxy.certificate))?;
+            found.push((proxy, caller.map(|caller| caller.value.not_after)));
+        }
+        Ok(found)
     }
 }
 

@@ -122,7 +122,7 @@ async fn a_client_that_never_shakes_hands_is_dropped() {
 
 #[tokio::test]
 async fn a_connection_beyond_the_limit_is_closed_at_once() {
-    let limits = listen::Limits { connections: 0, ..listen::Limits::default() };
+    let limits = listen::Limits { connections: listen::Allowed::of(0), ..listen::Limits::default() };
     let server = server(limits).await;
     let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
     assert!(matches!(stream.read(&mut [0; 1]).await, Ok(0) | Err(_)));

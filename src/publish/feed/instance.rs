@@ -123,9 +123,23 @@ impl Instance {
             row: self.row.clone(),
             enforcement: self.enforcement(revision, now),
             is_connected: self.connection.is_some(),
+            behind: self.behind(revision, now),
             confirmed: self.confirmed,
             heard: now.shortest_since(self.heard),
         }
+    }
+
+    /// How long ago `revision` may have become durable, where this process does not enforce it yet; else zero.
+    ///
+    /// That is since the last moment at which nothing was durable that it had not confirmed, as far as that is known.
+    fn behind(&self, revision: Revision, now: Uptime) -> Duration {
+        if self.confirmed.is_some_and(|confirmed| confirmed >= revision) {
+            return Duration::ZERO;
+        }
+        let known = self.read.partition_point(|(read, _)| Some(*read) <= self.confirmed);
+        let last = known.checked_sub(1).and_then(|last| self.read.get(last)).map(|(_, at)| *at);
+        let first = || self.before.or_else(|| self.read.front().map(|(_, at)| *at));
+        now.longest_since(last.or_else(first).unwrap_or(self.heard))
     }
 
     fn enforcement(&self, revision: Revision, now: Uptime) -> Enforcement {
@@ -236,6 +250,24 @@ mod tests {
         assert_eq!(instance.enforcement(revision(6), at(102)), Enforcement::Confirmed { closed: 3 });
         assert_eq!(instance.enforcement(revision(5), at(102)), Enforcement::Confirmed { closed: 0 });
         assert!(matches!(instance.enforcement(revision(7), at(102)), Enforcement::Unconfirmed { .. }));
+    }
+
+    #[test]
+    fn it_is_behind_since_the_last_moment_at_which_it_enforced_everything() {
+        let mut instance = Instance::new(row(Mode::Strict), at(100));
+        let behind = |instance: &Instance, number, now| instance.behind(revision(number), at(now)).as_secs();
+        assert_eq!(behind(&instance, 5, 103), 3);
+        instance.register(at(104), revision(5));
+        instance.confirm(&confirm(5, &[]), at(104));
+        assert_eq!(behind(&instance, 5, 200), 0);
+        for (moment, read) in [(201, 5), (202, 6), (203, 7), (204, 7)] {
+            instance.register(at(moment), revision(read));
+        }
+        assert_eq!(behind(&instance, 7, 210), 9);
+        instance.confirm(&confirm(6, &[]), at(210));
+        assert_eq!(behind(&instance, 7, 210), 8);
+        instance.confirm(&confirm(7, &[]), at(211));
+        assert_eq!(behind(&instance, 7, 300), 0);
     }
 
     #[test]

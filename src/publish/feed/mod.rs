@@ -55,6 +55,8 @@ pub struct State {
     pub enforcement: Enforcement,
     /// Whether it is connected.
     pub is_connected: bool,
+    /// How long ago that revision may have become durable, where this process does not enforce it yet; else zero.
+    pub behind: Duration,
     /// Everything up to it is enforced by this process, as far as is known.
     pub confirmed: Option<Revision>,
     /// How long ago it was last heard; since the start of this authority at most.

@@ -1,0 +1,138 @@
+//! Under a service manager: the units are sound, it is told how we are, and sockets that it holds outlive a restart.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::process::Signal;
+use support::run::{Live, program, run};
+use support::site::Site;
+use support::{PATIENCE, PORTCULLIS, START};
+
+#[test]
+fn the_units_are_sound_and_leave_a_service_next_to_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for entry in fs::read_dir(units()).expect("the units") {
+        let path = entry.expect("a unit").path();
+        // The same unit for the binary that is there.
+        let text = fs::read_to_string(&path).expect("a unit").replace("/usr/local/bin/portcullis", PORTCULLIS);
+        fs::write(folder.path().join(path.file_name().expect("a name")), text).expect("a file of the test");
+    }
+    for name in ["portcullis", "portcullis-proxy"] {
+        let service = folder.path().join(format!("{name}.service"));
+        let mut verify = program("systemd-analyze");
+        let said = run(verify.args(["verify", "--man=no", "--recursive-errors=yes"]).arg(&service)).ok();
+        assert_eq!(said.err, "", "systemd finds fault with {name}");
+        // Tenths of a point, of 100; what is left is having a network.
+        let mut security = program("systemd-analyze");
+        run(security.args(["security", "--offline=true", "--no-pager", "--threshold=15"]).arg(&service)).ok();
+    }
+}
+
+#[test]
+fn the_manager_hears_that_all_is_served_when_it_is_that_we_are_alive_and_that_we_stop() {
+    let site = Site::new();
+    site.run(&["init", "--config", "authority.toml", "--out", "ana.toml"]).ok();
+    let manager = Manager::new(&site);
+    let mut command = site.program(PORTCULLIS);
+    command.args(["serve", "--config", "authority.toml"]);
+    command.env("NOTIFY_SOCKET", manager.path()).env("WATCHDOG_USEC", "1000000");
+    let live = Live::start(&mut command);
+    let heard = manager.hear("READY=1");
+    // At the moment of the word everything answers.
+    assert_eq!(site.get("/readyz", None).0, 200);
+    assert!(heard.iter().all(|words| !words.contains("STOPPING")), "{heard:?}");
+    manager.hear("WATCHDOG=1");
+    live.signal(Signal::TERM);
+    manager.hear("STOPPING=1");
+    live.wait().ok();
+}
+
+#[test]
+fn a_socket_that_the_manager_holds_loses_nobody_while_the_authority_is_started_again() {
+    let mut site = Site::new();
+    site.run(&["init", "--config", "authority.toml", "--out", "ana.toml"]).ok();
+    let held = TcpListener::bind(("127.0.0.1", 0)).expect("a socket");
+    // Where it listens by its own settings, somebody else does: it must not even try.
+    let taken = TcpListener::bind(("127.0.0.1", site.api)).expect("its own address");
+    site.api = held.local_addr().expect("an address").port();
+    let serve = || {
+        let live = Live::start(&mut activated(&site, &held, "api"));
+        let (found, said) = live.wait_for_line(START, |line| line.contains("the authority serves"));
+        assert!(found, "{said}");
+        live
+    };
+    let mut live = serve();
+    assert_eq!(site.get("/readyz", None).0, 200);
+    for _ in 0..3 {
+        live.signal(Signal::TERM);
+        live.wait().ok();
+        // Nobody runs; the connection stands in the socket's queue.
+        let mut curl = site.program("curl");
+        curl.args(["-sSk", "--noproxy", "*", "--max-time", "60", &format!("https://127.0.0.1:{}/readyz", site.api)]);
+        let asking = Live::start(&mut curl);
+        live = serve();
+        asking.wait().ok().saying(&["ok"]);
+    }
+    live.signal(Signal::TERM);
+    live.wait().ok();
+    drop(taken);
+
+    // A socket nobody would serve, and one that is none.
+    let other = run(&mut activated(&site, &held, "web")).ended(1);
+    other.saying(&["api, public or health", "web"]);
+    let mut none = activated(&site, &held, "api");
+    none.stdin(Stdio::null());
+    run(&mut none).ended(1).saying(&["socket api"]);
+}
+
+/// The authority as a manager starts it, with one socket (sd_listen_fds(3)).
+fn activated(site: &Site, socket: &TcpListener, name: &str) -> Command {
+    let mut command = site.program("sh");
+    let script = r#"exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=$0 exec "$@""#;
+    command.args(["-c", script, name, PORTCULLIS, "serve", "--config", "authority.toml"]);
+    let fd: std::os::fd::OwnedFd = socket.try_clone().expect("a second handle").into();
+    command.stdin(Stdio::from(fd));
+    command
+}
+
+/// Whoever wants to be told.
+struct Manager(UnixDatagram, PathBuf);
+
+impl Manager {
+    fn new(site: &Site) -> Self {
+        let path = site.file("notify");
+        let socket = UnixDatagram::bind(&path).expect("a socket");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a limit");
+        Self(socket, path)
+    }
+
+    fn path(&self) -> &Path {
+        &self.1
+    }
+
+    /// Everything that is said up to this line.
+    #[track_caller]
+    fn hear(&self, wanted: &str) -> Vec<String> {
+        let mut heard = Vec::new();
+        loop {
+            let mut room = [0; 4096];
+            let length = self.0.recv(&mut room).unwrap_or_else(|error| panic!("no {wanted} in {heard:?}: {error}"));
+            let words = String::from_utf8(room[..length].to_vec()).expect("text");
+            let is_it = words.lines().any(|line| line == wanted);
+            heard.push(words);
+            if is_it {
+                return heard;
+            }
+        }
+    }
+}
+
+fn units() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/systemd")
+}
