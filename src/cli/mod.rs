@@ -26,7 +26,7 @@ mod format;
 mod identities;
 mod issue;
 mod keys;
-mod kubeconfig;
+pub mod kubeconfig;
 mod kubernetes;
 mod man;
 mod output;
