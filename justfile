@@ -51,6 +51,15 @@ losses COUNT SEED="1":
 traced COUNT SEED="1":
     PORTCULLIS_TRACED={{COUNT}} PORTCULLIS_TRACED_SEED={{SEED}} cargo test --locked --test faults traced:: -- --nocapture
 
+# Fuzzes what reads foreign bytes, on the stable compiler (fuzz/README.md): `just fuzz 60` all targets for a minute each,
+# `just fuzz csr 300` one for five.
+fuzz *ARGS:
+    fuzz/run {{ARGS}}
+
+# Makes the seeds of the fuzzers anew.
+seeds:
+    cargo test --locked --test corpora -- --ignored seeds_are_made_anew
+
 # One measurement of `docs/performance.md`: `just bench lookups`.
 bench NAME:
     cargo bench --locked --bench {{NAME}}

@@ -81,8 +81,100 @@ fn every_list_and_view_is_json_yaml_names_or_a_table_of_eighty_columns() {
             }
         }
         assert!(!table.out.contains('\u{1b}'), "{command:?}: colours without a terminal");
+        let bare = demo.admin(["--no-headers"].iter().chain(*command)).ok().out;
+        if json.get("items").is_some() {
+            let (header, rows) = table.out.split_once('\n').expect("a header");
+            // Columns may be wider where no header is, and so break elsewhere.
+            assert_eq!(letters(&bare), letters(rows), "{command:?}");
+            assert!(!header.is_empty() && header.to_uppercase() == header, "{header}");
+        }
+        // The same names through a template, by the field that has them.
+        let field = ["serial", "id", "name", "target.id"].into_iter().find(|field| {
+            let one = json["items"].get(0).unwrap_or(&json);
+            field.split('.').try_fold(one, |value, name| value.get(name)).is_some()
+        });
+        let template = format!("template={{{{{}}}}}", field.expect("a name"));
+        let filled = demo.admin(["-o", &template].iter().chain(*command)).ok().out;
+        let lines: Vec<&str> = filled.lines().collect();
+        assert!(!lines.is_empty() || names.is_empty(), "{command:?}: {filled}");
+        assert!(lines.iter().all(|line| filled == names || filled.contains(line)), "{command:?}");
+        let unknown = demo.admin(["-o", "template={{nothing.like.it}}"].iter().chain(*command)).ended(1);
+        let told = field.and_then(|field| field.split('.').next()).unwrap_or_default();
+        unknown.saying(&["no field nothing", "there are: ", told]);
     }
     assert!(demo.admin(["user", "list", "-o", "xml"]).ended(2).err.contains("json"));
+}
+
+#[test]
+fn colours_are_for_terminals_whose_owner_wants_them_and_words_fit_them() {
+    let demo = Demo::start();
+    let profile = demo.dir().join("profile.toml");
+    // `script` gives a program a terminal.
+    let at_terminal = |line: &str, no_color: Option<&str>| {
+        let mut command = demo.program("script");
+        command.args(["-qec", &format!("{} --profile {} {line}", support::PORTCULLIS, profile.display()), "/dev/null"]);
+        if let Some(value) = no_color {
+            command.env("NO_COLOR", value);
+        }
+        support::run::run(command.env("TERM", "xterm"))
+    };
+    assert!(at_terminal("cert list", None).ok().out.contains('\u{1b}'));
+    assert!(at_terminal("cert list", Some("")).ok().out.contains('\u{1b}'), "an empty NO_COLOR is none");
+    assert!(!at_terminal("cert list", Some("1")).ok().out.contains('\u{1b}'));
+    assert!(!at_terminal("cert list -o json", None).ok().out.contains('\u{1b}'));
+    demo.user("alice", &[]);
+    for line in [
+        "user add alice",
+        "user show nobody",
+        "user edit admin --remove-role admin",
+        "user delete admin --yes",
+        "agency show nobody",
+        "group show nothing",
+        "cluster show nothing",
+        "cluster add demo --server https://a",
+        "kubeconfig nobody",
+        "kubeconfig nobody --out x.yaml",
+        "kubeconfig alice --merge alice.key",
+        "issue alice --out alice.yaml",
+        "issue alice --csr alice.key",
+        "issue alice --lifetime 900d",
+        "renew alice.key",
+        "renew alice.yaml --context nothing",
+        "status alice.key",
+        "status 00",
+        "cert show 00",
+        "revoke user admin --yes",
+        "revoke cert alice.key --yes",
+        "user lock nobody",
+        "user unlock nobody",
+        "proxy token --cluster nothing",
+        "proxy remove nothing --yes",
+        "proxy deny ana",
+        "proxy run",
+        "serve",
+        "store verify",
+        "store rebuild",
+        "store restore --from .",
+        "store backup --out .",
+        "recover admin",
+        "-o template={{x}} user list",
+        "-o template=x user list",
+        "user list -o xml",
+        "user add Ana",
+        "--profile none.toml user list",
+        "--profile none user list",
+        "user add ana --group system:masters",
+    ] {
+        let said = at_terminal(line, Some("1"));
+        assert_ne!(said.status, Some(0), "{line}: {}", said.out);
+        for text in said.out.lines() {
+            // A path or an address that is longer stays in one piece.
+            let text = text.trim_end();
+            let is_long_word = text.split(' ').any(|word| word.chars().count() > 60);
+            assert!(columns(text) <= 80 || is_long_word, "{line}: {} columns: {text}", columns(text));
+        }
+        assert!(said.out.contains("error: "), "{line}: {}", said.out);
+    }
 }
 
 #[test]
@@ -197,6 +289,13 @@ fn scalar(pem: &str) -> Vec<u8> {
 fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// What is written, wherever the lines break.
+fn letters(text: &str) -> Vec<char> {
+    let mut letters: Vec<char> = text.chars().filter(|letter| !letter.is_whitespace()).collect();
+    letters.sort_unstable();
+    letters
 }
 
 /// Columns of a terminal: the characters here that are wide are those of East Asia.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use super::output::Format;
+use super::format::{Format, FormatParser};
 use crate::config::duration;
 use crate::config::url::ServiceUrl;
 use crate::ident::{ClusterName, IdentityId};
@@ -21,18 +21,28 @@ pub(super) use store::{Backup, Restore, Store, Verify, Where};
 
 /// Issues Kubernetes user certificates, and stops them the moment they are revoked.
 #[derive(Debug, Parser)]
-#[command(name = "portcullis", version, arg_required_else_help = true, disable_help_subcommand = false)]
+#[command(
+    name = "portcullis",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = false,
+    max_term_width = 80
+)]
 #[command(after_help = "\
 Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 durable but not yet enforced everywhere.
 
-Try it out:  portcullis quickstart --dir ./try
-Then:        portcullis --profile ./try/profile.toml user add ana --group developers
-             portcullis --profile ./try/profile.toml kubeconfig ana --out ana.kubeconfig
-             portcullis --profile ./try/profile.toml revoke user ana")]
+Try it out:  portcullis quickstart --dir try
+Then:        export PORTCULLIS_PROFILE=$PWD/try/profile.toml
+             portcullis user add ana --group developers
+             portcullis kubeconfig ana --out ana.kubeconfig
+             portcullis revoke user ana")]
 pub(super) struct Cli {
-    /// How results are printed.
-    #[arg(short, long, global = true, value_enum, value_name = "FORMAT")]
+    /// table, json, yaml, name or template='{{id}}'.
+    #[arg(short, long, global = true, value_parser = FormatParser, hide_possible_values = true, value_name = "FORMAT")]
     pub(super) output: Option<Format>,
+    /// Tables without their first line, and nothing at all for an empty list.
+    #[arg(long, global = true)]
+    pub(super) no_headers: bool,
     /// The profile to use: a name in ~/.config/portcullis/profiles, or a path [env: PORTCULLIS_PROFILE].
     #[arg(long, global = true, env = "PORTCULLIS_PROFILE", hide_env = true, value_name = "NAME|FILE")]
     pub(super) profile: Option<String>,
@@ -91,6 +101,8 @@ pub(super) enum Command {
     Root(Root),
     /// Print completions for a shell.
     Completions(Completions),
+    /// Write manual pages, one for each command.
+    Man(Man),
 }
 
 #[derive(Debug, Args)]
@@ -241,7 +253,7 @@ pub(super) struct Kubeconfig {
 FILE is a kubeconfig, a profile, or PEM with a certificate and its key. It authenticates itself.
 Its key is made anew, FILE is replaced at once, and what it was stays in FILE.backup-1, -2, …
 
-Examples:  portcullis renew ana.kubeconfig --server https://authority.example.com:7443
+Examples:  portcullis renew ana.kubeconfig --server https://ca.example.com:7443
            portcullis renew ~/.kube/config --context ana@prod
            portcullis renew ~/.config/portcullis/profiles/default.toml")]
 pub(super) struct Renew {
@@ -383,10 +395,24 @@ pub(super) struct CertList {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:  portcullis completions bash > ~/.local/share/bash-completion/completions/portcullis")]
+#[command(after_help = "\
+Examples:  source <(portcullis completions bash)
+           portcullis completions zsh > ~/.zfunc/_portcullis")]
 pub(super) struct Completions {
     /// The shell.
     pub(super) shell: Shell,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Pages that are there are written anew.
+
+Examples:  portcullis man --out-dir ~/.local/share/man/man1
+           man portcullis-revoke-user")]
+pub(super) struct Man {
+    /// The folder for the pages; made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    pub(super) out_dir: PathBuf,
 }
 
 const DEFAULT_CONFIG: &str = "/etc/portcullis/authority.toml";

@@ -9,7 +9,8 @@ use super::client::{Query, segment};
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::files::{self, Pending};
-use super::output::{self, Format, List, Sheet, Shown};
+use super::format::Format;
+use super::output::{self, List, Sheet, Shown};
 use super::revoke;
 use crate::api::wire;
 
@@ -46,7 +47,7 @@ pub(super) async fn run(context: &Context, command: Cluster) -> Result<Exit, Fai
                     Ok(Exit::Done)
                 }
                 // As other tools take it, unless something else is asked for.
-                None if context.format() == Format::Table => {
+                None if matches!(context.format(), Format::Table { .. }) => {
                     output::write_out(made.csr.as_bytes())?;
                     Ok(Exit::Done)
                 }

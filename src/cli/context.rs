@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::client::Client;
 use super::exit::Failure;
-use super::output::Format;
+use super::format::Format;
 use crate::config::profile::Profile;
 
 /// What was typed for all commands alike.
@@ -12,17 +12,21 @@ use crate::config::profile::Profile;
 pub(super) struct Context {
     /// The format asked for, if any.
     pub(super) format: Option<Format>,
+    table: Format,
     profile: Option<String>,
 }
 
 impl Context {
-    pub(super) const fn new(format: Option<Format>, profile: Option<String>) -> Self {
-        Self { format, profile }
+    /// `no_headers` concerns tables; every other format has none anyway.
+    pub(super) fn new(format: Option<Format>, no_headers: bool, profile: Option<String>) -> Self {
+        let table = Format::Table { headers: !no_headers };
+        let format = format.map(|format| if matches!(format, Format::Table { .. }) { table.clone() } else { format });
+        Self { format, table, profile }
     }
 
     /// The format for results, a table unless another was asked for.
-    pub(super) fn format(&self) -> Format {
-        self.format.unwrap_or_default()
+    pub(super) fn format(&self) -> &Format {
+        self.format.as_ref().unwrap_or(&self.table)
     }
 
     /// A client that speaks with the profile.

@@ -10,8 +10,9 @@ use super::client::Client;
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::files::Pending;
+use super::format::Format;
 use super::keys::{self, NewKey};
-use super::output::{self, Format};
+use super::output;
 use crate::api::wire;
 use crate::config::profile::Profile;
 use crate::config::url::ServiceUrl;
@@ -64,12 +65,12 @@ pub(super) async fn run(context: &Context, args: args::Issue) -> Result<Exit, Fa
             pending.finish(content.expose()).map_err(|error| error.adding(&lost))?;
             let path = args.out.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
             output::words(&format!("wrote {path}: certificate {serial}, valid until {}", answer.certificate.not_after));
-            if let Some(format) = context.format {
+            if let Some(format) = &context.format {
                 output::print(format, &answer)?;
             }
         }
-        None => match context.format {
-            None | Some(Format::Table) => output::write_out(content.expose())?,
+        None => match &context.format {
+            None | Some(Format::Table { .. }) => output::write_out(content.expose())?,
             Some(format) => {
                 answer.private_key_pem = key.map(|key| key.expose().clone());
                 output::print(format, &answer)?;
@@ -140,8 +141,9 @@ fn text(
 fn check(context: &Context, args: &args::Issue) -> Result<(), Failure> {
     use std::io::IsTerminal;
     let to_stdout = args.out.is_none();
-    if to_stdout && context.format == Some(Format::Name) && args.csr.is_none() {
-        return Err(Failure::usage("-o name would drop the key: give --out FILE with it"));
+    let drops_key = matches!(context.format, Some(Format::Name | Format::Template(_)));
+    if to_stdout && drops_key && args.csr.is_none() {
+        return Err(Failure::usage("this format would drop the key: give --out FILE with it"));
     }
     if to_stdout && args.bundle && (context.format.is_some() || std::io::stdout().is_terminal()) {
         return Err(Failure::usage("a bundle is a zip file: give --out FILE with it"));
@@ -209,7 +211,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_name_alone_would_lose_the_key() {
-        let context = Context::new(Some(Format::Name), None);
+        let context = Context::new(Some(Format::Name), false, None);
         let args = |line: &str| {
             use clap::Parser;
             match args::Cli::try_parse_from(line.split_whitespace()).unwrap().command {

@@ -1,7 +1,7 @@
 //! The command line: wishes from a terminal or a script, carried out over the management API.
 //!
 //! [`main`] reads the arguments ([`args`]), runs one command and gives the exit status ([`exit`]).
-//! Commands go through [`client`], print through [`output`] and touch files through [`files`] only.
+//! Commands go through [`client`], print through [`output`] in a [`format`] and touch files through [`files`] only.
 //! Private keys are made here ([`keys`]); none is sent, and each is in its file before a certificate is asked for.
 //!
 //! Rules of speech: results on standard output, words and progress on standard error; whatever a server sent is
@@ -21,12 +21,15 @@ mod confirm;
 mod context;
 mod credential;
 mod exit;
+mod fields;
 mod files;
+mod format;
 mod identities;
 mod issue;
 mod keys;
-mod kubeconfig;
+pub mod kubeconfig;
 mod kubernetes;
+mod man;
 mod output;
 mod proxies;
 mod renew;
@@ -36,6 +39,7 @@ mod run;
 mod rows;
 mod settings;
 mod store;
+mod template;
 
 use args::{Cli, Command};
 use context::Context;
@@ -49,7 +53,11 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come this way too, on standard output and with status 0.
-            let _ = error.print();
+            if error.use_stderr() {
+                output::words(&error.render().to_string());
+            } else {
+                let _ = error.print();
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
@@ -61,7 +69,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<Exit, Failure> {
-    let context = Context::new(cli.output, cli.profile);
+    let context = Context::new(cli.output, cli.no_headers, cli.profile);
     match cli.command {
         Command::Quickstart(args) => run::quickstart(&settings::quickstart(args)?),
         Command::Init(args) => run::init(settings::init(args)?),
@@ -69,6 +77,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Recover(args::Recover::Admin(args)) => run::recover_admin(&settings::recover_admin(args)?),
         Command::Store(command) => store::run(&context, command),
         Command::Completions(args) => completions::print(args.shell),
+        Command::Man(args) => man::write(&args.out_dir),
         Command::Proxy(command) if proxies::is_local(&command) => proxies::local(&context, command),
         command => block_on(remote(&context, command))?,
     }
@@ -95,7 +104,8 @@ async fn remote(context: &Context, command: Command) -> Result<Exit, Failure> {
         | Command::Serve(_)
         | Command::Recover(_)
         | Command::Store(_)
-        | Command::Completions(_) => Err(Failure::usage("this command does not speak to the authority")),
+        | Command::Completions(_)
+        | Command::Man(_) => Err(Failure::usage("this command does not speak to the authority")),
     }
 }
 

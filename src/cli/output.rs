@@ -7,21 +7,7 @@ use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, 
 use serde::Serialize;
 
 use super::exit::Failure;
-
-/// How results are printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
-    // Comments, not documentation: that would put four lines into every help text.
-    // For people.
-    #[default]
-    Table,
-    // The API's own bodies; lists are {"items": […]}.
-    Json,
-    // The same.
-    Yaml,
-    // IDs only, one per line.
-    Name,
-}
+use super::format::Format;
 
 /// Something that can be printed in every format.
 pub(super) trait Shown: Serialize {
@@ -38,12 +24,13 @@ pub(super) struct List<T> {
 }
 
 /// Prints a result.
-pub(super) fn print(format: Format, value: &impl Shown) -> Result<(), Failure> {
+pub(super) fn print(format: &Format, value: &impl Shown) -> Result<(), Failure> {
     let text = match format {
-        Format::Table => value.table().draw(Stream::Out),
+        Format::Table { headers } => value.table().draw(Stream::Out, *headers),
         Format::Json => json(value)?,
         Format::Yaml => yaml(value)?,
         Format::Name => value.names().iter().map(|name| format!("{}\n", clean(name))).collect(),
+        Format::Template(template) => template.fill(value)?,
     };
     write_out(text.as_bytes())
 }
@@ -73,14 +60,40 @@ pub(super) fn write_out(bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Says something on standard error; nobody listening is no error.
+///
+/// On a terminal in lines of 80 columns; a program gets each sentence in one line, to look for words in it.
 pub(super) fn words(text: &str) {
-    let lines: String = text.lines().map(|line| format!("{}\n", clean(line))).collect();
+    let width = if io::stderr().is_terminal() { COLUMNS } else { usize::MAX };
+    let lines: String = text.lines().map(|line| format!("{}\n", wrapped(&clean(line), width))).collect();
     let _ = io::stderr().lock().write_all(lines.as_bytes());
+}
+
+/// The line with line ends where it would be longer than `width`: between words, never inside of `a command`.
+fn wrapped(line: &str, width: usize) -> String {
+    let (mut out, mut column, mut ticks) = (String::with_capacity(line.len()), 0_usize, 0_usize);
+    for word in line.split_inclusive(|c: char| {
+        if c == '`' {
+            ticks += 1;
+            false
+        } else {
+            c == ' ' && ticks % 2 == 0
+        }
+    }) {
+        let length = word.trim_end().chars().count();
+        if column > 0 && column.saturating_add(length) > width {
+            out.truncate(out.trim_end().len());
+            out.push('\n');
+            column = 0;
+        }
+        out.push_str(word);
+        column = column.saturating_add(word.chars().count());
+    }
+    out
 }
 
 /// Shows a table on standard error.
 pub(super) fn aside(sheet: &Sheet) {
-    let _ = io::stderr().lock().write_all(sheet.draw(Stream::Err).as_bytes());
+    let _ = io::stderr().lock().write_all(sheet.draw(Stream::Err, true).as_bytes());
 }
 
 /// Waits; after a second a person at a terminal is told for what.
@@ -144,17 +157,18 @@ impl Sheet {
         self
     }
 
-    fn draw(&self, stream: Stream) -> String {
+    fn draw(&self, stream: Stream, headers: bool) -> String {
         let terminal = match stream {
             Stream::Out => io::stdout().is_terminal(),
             Stream::Err => io::stderr().is_terminal(),
         };
-        self.drawn(terminal, matches!(stream, Stream::Err))
+        self.drawn(terminal, matches!(stream, Stream::Err), headers)
     }
 
-    fn drawn(&self, terminal: bool, on_stderr: bool) -> String {
+    fn drawn(&self, terminal: bool, on_stderr: bool, headers: bool) -> String {
         if self.rows.is_empty() {
-            return if self.empty.is_empty() { String::new() } else { format!("{}\n", self.empty) };
+            // Without headers a program counts the lines: no row, no line.
+            return if self.empty.is_empty() || !headers { String::new() } else { format!("{}\n", self.empty) };
         }
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
@@ -166,10 +180,10 @@ impl Sheet {
             table.force_no_tty();
         }
         if table.width().is_none() {
-            table.set_width(80);
+            table.set_width(u16::try_from(COLUMNS).unwrap_or(u16::MAX));
         }
         let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        if !self.header.is_empty() {
+        if !self.header.is_empty() && headers {
             table.set_header(self.header.iter().map(|name| bold(Cell::new(name), colours)));
         }
         for row in &self.rows {
@@ -207,6 +221,9 @@ impl Sheet {
     }
 }
 
+/// The columns of a terminal that nobody made wider.
+const COLUMNS: usize = 80;
+
 /// The length of a date.
 const SHORT: usize = 10;
 
@@ -238,7 +255,7 @@ mod tests {
         let long = "word ".repeat(40);
         let rows = vec![vec!["a".repeat(40), "ana".to_owned(), "good".to_owned(), long]];
         let drawn =
-            Sheet::list(&["SERIAL", "ID", "STATE", "MEANING"], "none", rows).keeping_whole(0).drawn(false, false);
+            Sheet::list(&["SERIAL", "ID", "STATE", "MEANING"], "none", rows).keeping_whole(0).drawn(false, false, true);
         assert!(drawn.lines().all(|line| line.chars().count() <= 80), "{drawn}");
         assert!(drawn.contains(&"a".repeat(40)), "{drawn}");
         assert!(!drawn.contains('\u{1b}'));
@@ -247,13 +264,38 @@ mod tests {
 
     #[test]
     fn an_empty_list_says_so() {
-        assert_eq!(Sheet::list(&["ID"], "no users", vec![]).drawn(false, false), "no users\n");
+        assert_eq!(Sheet::list(&["ID"], "no users", vec![]).drawn(false, false, true), "no users\n");
+    }
+
+    #[test]
+    fn without_headers_there_are_rows_and_nothing_else() {
+        let list = |rows| Sheet::list(&["ID", "GROUPS"], "no users", rows).drawn(false, false, false);
+        assert_eq!(list(vec![]), "");
+        let row = |id: &str| vec![id.to_owned(), "dev".to_owned()];
+        let drawn = list(vec![row("ana"), row("bob")]);
+        let words: Vec<Vec<&str>> = drawn.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(words, [["ana", "dev"], ["bob", "dev"]]);
+    }
+
+    #[test]
+    fn words_fit_eighty_columns_and_a_command_stays_in_one_piece() {
+        let command = "`portcullis --profile ./back.toml issue ana --management --out ana.toml`";
+        let line = format!("error: {} the way out is {command} and {}", "wanted ".repeat(14), "found ".repeat(14));
+        let text = wrapped(&line, COLUMNS);
+        assert!(
+            text.lines()
+                .all(|line| line.chars().count() <= COLUMNS && line == line.trim_end() || line.ends_with("found ")),
+            "{text}"
+        );
+        assert!(text.contains(command), "{text}");
+        assert_eq!(text.replace('\n', " "), line);
+        assert_eq!(wrapped(&line, usize::MAX), line);
     }
 
     #[test]
     fn what_a_server_sends_cannot_steer_the_terminal() {
         let rows = vec![vec!["a\u{1b}]0;x\u{7}".to_owned(), "b\u{202e}".to_owned()]];
-        let drawn = Sheet::list(&["A", "B"], "", rows).drawn(false, false);
+        let drawn = Sheet::list(&["A", "B"], "", rows).drawn(false, false, true);
         assert!(!drawn.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{drawn:?}");
     }
 

@@ -10,7 +10,8 @@ use super::client::{Query, segment};
 use super::confirm::Asking;
 use super::context::Context;
 use super::exit::{Exit, Failure};
-use super::output::{self, Format, List, Sheet, Shown};
+use super::format::Format;
+use super::output::{self, List, Sheet, Shown};
 use super::settings;
 use crate::api::wire;
 use crate::app::proxy as app;
@@ -86,7 +87,7 @@ async fn token(context: &Context, args: &args::ProxyToken) -> Result<Exit, Failu
     };
     match context.format() {
         // The string alone, so that it can be piped; the rest is for the eyes.
-        Format::Table => {
+        Format::Table { .. } => {
             output::words(&format!("for {} of {}, once, until {}", shown.proxy, shown.cluster, shown.expires));
             output::write_out(format!("{}\n", shown.token).as_bytes())?;
         }

@@ -39,7 +39,7 @@ pub(super) async fn run(context: &Context, args: args::Renew) -> Result<Exit, Fa
     let backup = backup.map(|backup| format!("; what it was is in {}", backup.display())).unwrap_or_default();
     let until = &answer.certificate.not_after;
     output::words(&format!("renewed {}: certificate {serial}, valid until {until}{backup}", args.file.display()));
-    if let Some(format) = context.format {
+    if let Some(format) = &context.format {
         output::print(format, &answer)?;
     }
     Ok(Exit::Done)

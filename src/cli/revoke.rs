@@ -10,7 +10,8 @@ use super::confirm::Asking;
 use super::context::Context;
 use super::credential;
 use super::exit::{Exit, Failure};
-use super::output::{self, Format, List, Sheet, Shown};
+use super::format::Format;
+use super::output::{self, List, Sheet, Shown};
 use super::rows;
 use crate::api::wire::{self, RevokeAnswer, RevokePreview};
 use crate::config::duration;
@@ -156,7 +157,7 @@ fn question(targets: &[wire::Target], how: &RevokeHow) -> String {
     }
 }
 
-fn print<T: Shown>(format: Format, mut values: Vec<T>) -> Result<(), Failure>
+fn print<T: Shown>(format: &Format, mut values: Vec<T>) -> Result<(), Failure>
 where
     List<T>: Shown,
 {

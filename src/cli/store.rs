@@ -8,7 +8,8 @@ use super::args;
 use super::confirm::Asking;
 use super::context::Context;
 use super::exit::{Exit, Failure};
-use super::output::{self, Format, Sheet, Shown};
+use super::format::Format;
+use super::output::{self, Sheet, Shown};
 use super::settings;
 use crate::app;
 use crate::app::backup::{self, Manifest};
@@ -104,7 +105,7 @@ fn put_back(context: &Context, args: args::Restore) -> Result<Exit, Failure> {
 /// Shows what will be, and asks.
 fn agree(context: &Context, asking: Asking, preview: &Preview) -> Result<bool, Failure> {
     match context.format() {
-        Format::Table => output::aside(&preview.table()),
+        Format::Table { .. } => output::aside(&preview.table()),
         _ => output::print(context.format(), preview)?,
     }
     if asking == Asking::OnlyShow {

@@ -1,6 +1,7 @@
 //! Addresses of services: a scheme, a host and perhaps a port, nothing else.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use http::Uri;
 
@@ -67,12 +68,24 @@ impl ServiceUrl {
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(format!("{wanted}, found one with a path: {}", shown(text)));
         }
-        // `Uri` takes a port that is no number for an absent one.
-        let written = authority.as_str().rsplit(']').next().unwrap_or_default().split_once(':');
-        if authority.host().is_empty() || (written.is_some() && authority.port_u16().is_none_or(|port| port == 0)) {
+        // `Uri` takes a port that is no number for an absent one, and passes over letters behind a bracket.
+        let behind = authority.as_str().strip_prefix(authority.host()).unwrap_or("?");
+        let port = authority.port_u16().filter(|port| *port > 0 && behind.starts_with(':'));
+        if !is_host(authority.host()) || !behind.is_empty() && port.is_none() {
             return Err(format!("{wanted}, found {}", shown(text)));
         }
-        Ok(Self { secure, host: authority.host().to_ascii_lowercase(), port: authority.port_u16() })
+        Ok(Self { secure, host: authority.host().to_ascii_lowercase(), port })
+    }
+}
+
+/// Whether this is a name or an address and nothing else: `Uri` takes brackets anywhere, and much that no name holds.
+fn is_host(host: &str) -> bool {
+    match host.strip_prefix('[').and_then(|inside| inside.strip_suffix(']')) {
+        Some(inside) => inside.parse::<Ipv6Addr>().is_ok(),
+        None => {
+            let in_a_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+            !host.is_empty() && host.chars().all(in_a_name)
+        }
     }
 }
 
@@ -118,6 +131,11 @@ mod tests {
             "ftp://a",
             "https://a:0",
             "https://a:x",
+            "https://127[listen:en]",
+            "https://[a]",
+            "https://[::1]x:1",
+            "https://a!b",
+            "https://a'b",
         ] {
             assert!(ServiceUrl::https(text).is_err(), "{text}");
         }

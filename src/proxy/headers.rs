@@ -16,8 +16,10 @@ use super::websocket;
 
 /// What a client may ask to speak instead of HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub enum Protocol {
+    /// SPDY/3.1, which older `kubectl exec`, `attach` and `port-forward` ask for.
     Spdy,
+    /// A WebSocket (RFC 6455).
     WebSocket,
 }
 
@@ -33,17 +35,17 @@ impl Protocol {
 
 /// What to do with a request once its headers were looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Notes {
+pub struct Notes {
     /// A bearer token of the client's was removed, in `Authorization` or as a WebSocket's subprotocol; it is told.
-    pub(super) removed_authorization: bool,
+    pub removed_authorization: bool,
     /// The body is chunked. Where a length came along as well, two readers may disagree on where the request ends, so
     /// what follows on the connection is not read.
-    pub(super) is_last: bool,
+    pub is_last: bool,
 }
 
 /// Refuses a request whose form can be read in two ways, or that needs what is not carried; for a wish to speak another
 /// protocol `upgrade::asked` does.
-pub(super) fn check_form<B>(request: &Request<B>) -> Result<(), Failure> {
+pub fn check_form<B>(request: &Request<B>) -> Result<(), Failure> {
     let bad = |message: &str| Err(Failure::new(400, Reason::BadRequest, message));
     let headers = request.headers();
     if !matches!(request.version(), Version::HTTP_11 | Version::HTTP_2) {
@@ -77,7 +79,7 @@ pub(super) fn check_form<B>(request: &Request<B>) -> Result<(), Failure> {
 ///
 /// The headers of a WebSocket's handshake stay where `protocol` is one; those of the upgrade itself are added by
 /// `upgrade`, after this.
-pub(super) fn prepare(
+pub fn prepare(
     headers: &mut HeaderMap,
     protocol: Option<Protocol>,
     mode: Mode,

@@ -41,7 +41,7 @@ mod connections;
 mod relay;
 mod websocket;
 mod spdy;
-mod headers;
+pub mod headers;
 mod last_words;
 mod upgrade;
 mod upstream;

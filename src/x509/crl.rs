@@ -13,6 +13,7 @@ use super::decode::Reader;
 use super::encode::{self, tag};
 use super::extensions::{self, RawExtension};
 use super::moment;
+use super::name::Name;
 use super::oid;
 use super::public_key::{BadSignature, PublicKey};
 use super::reason::Reason;
@@ -204,6 +205,7 @@ impl Crl {
             return Err(Malformed::wanted("the same signature algorithm inside and outside"));
         }
         let issuer = fields.value(tag::SEQUENCE, "an issuer")?.raw.to_vec();
+        Name::from_der(&issuer)?;
         let this_update = moment::read(&mut fields)?;
         let dated = fields.next_is(tag::UTC_TIME) || fields.next_is(tag::GENERALIZED_TIME);
         let next_update = if dated { Some(moment::read(&mut fields)?) } else { None };

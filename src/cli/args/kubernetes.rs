@@ -21,7 +21,7 @@ Prints YAML with comments; with -o json a List. Without --group, the groups are 
 Apply it again when there are new groups.
 
 Examples:  portcullis kubernetes rbac | kubectl apply -f -
-           portcullis kubernetes rbac --group developers --group ops --service-account portcullis/proxy")]
+           portcullis kubernetes rbac --group dev --service-account ops/proxy")]
 pub(in crate::cli) struct Rbac {
     /// A group that users may carry; may be repeated. Asks no authority.
     #[arg(long = "group", value_name = "GROUP")]
@@ -43,7 +43,7 @@ Makes DIR/front-proxy-ca.key and .crt, and DIR/NAME.key and .crt for the proxy, 
 settings of kube-apiserver and of the proxy. Nothing is overwritten. With a CA in DIR already, the proxy's certificate is
 made with that one: this renews it, once the old NAME.key and NAME.crt are moved away.
 
-Example:  portcullis kubernetes front-proxy-ca --out-dir /etc/portcullis/front-proxy")]
+Example:  portcullis kubernetes front-proxy-ca --out-dir front-proxy")]
 pub(in crate::cli) struct FrontProxyCa {
     /// The folder; made if it is not there.
     #[arg(long, value_name = "DIR")]

@@ -26,7 +26,7 @@ happened after the backup; published lists are the next. Proxies that followed h
 
 Examples:  portcullis store restore --from /backup/2026-11-22 --dry-run
            portcullis store restore --from /backup/2026-11-22
-           portcullis store restore --from /backup/2026-11-22 --crl prod-1.crl --crl infra.crl --yes")]
+           portcullis store restore --from DIR --crl prod-1.crl --crl infra.crl")]
     Restore(Restore),
     /// Throw the index away and make it again from the journal.
     #[command(after_help = "Example:  portcullis store rebuild")]

@@ -12,6 +12,18 @@ fn the_definitions_do_not_contradict_each_other() {
 }
 
 #[test]
+fn examples_fit_eighty_columns_unbroken() {
+    let mut left = vec![Cli::command()];
+    while let Some(command) = left.pop() {
+        let notes = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        for line in notes.lines().filter(|line| line.contains("  ")) {
+            assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+        }
+        left.extend(command.get_subcommands().cloned());
+    }
+}
+
+#[test]
 fn every_documented_command_parses() {
     for line in [
         "portcullis quickstart --dir d --api-listen 127.0.0.1:0 --public-listen 127.0.0.1:0 --proxy-listen 127.0.0.1:0 --upstream-listen 127.0.0.1:0 --health-listen 127.0.0.1:0",
@@ -30,6 +42,8 @@ fn every_documented_command_parses() {
         "portcullis status f --profile p",
         "portcullis --profile p user add ana --group g --group h --agency y --role admin --reuse",
         "portcullis user list -o name",
+        "portcullis user list -o table --no-headers",
+        "portcullis user list -o template={{id}}",
         "portcullis user show ana",
         "portcullis user edit ana --add-group g --remove-group h --no-agency",
         "portcullis user edit ana --agency y",
@@ -63,6 +77,7 @@ fn every_documented_command_parses() {
         "portcullis store restore --from d --dry-run --dir q",
         "portcullis store rebuild --dir d",
         "portcullis completions zsh",
+        "portcullis man --out-dir d",
     ] {
         if let Err(error) = parse(line) {
             panic!("{line}: {error}");
@@ -87,6 +102,9 @@ fn what_cannot_be_meant_is_wrong_usage() {
         "portcullis user edit ana --agency y --no-agency",
         "portcullis cluster add c --server http://a",
         "portcullis user list -o xml",
+        "portcullis user list -o template={{id",
+        "portcullis user list -o template=id",
+        "portcullis man",
         "portcullis proxy token",
         "portcullis proxy token --cluster c --name A",
         "portcullis proxy join",

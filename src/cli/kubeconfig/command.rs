@@ -6,16 +6,18 @@ use crate::cli::args;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::files::Pending;
+use crate::cli::format::Format;
 use crate::cli::issue::{self, Wish};
 use crate::cli::keys::NewKey;
-use crate::cli::output::{self, Format};
+use crate::cli::output;
 use crate::ident::{ClusterName, IdentityId};
 use crate::kube::kubeconfig::{Access, Kubeconfig};
 use crate::secret::Secret;
 
 pub(in crate::cli) async fn run(context: &Context, args: args::Kubeconfig) -> Result<Exit, Failure> {
-    if args.out.is_none() && args.merge.is_none() && context.format == Some(Format::Name) {
-        return Err(Failure::usage("-o name would drop the key: give --out FILE or --merge FILE with it"));
+    let drops_key = matches!(context.format, Some(Format::Name | Format::Template(_)));
+    if args.out.is_none() && args.merge.is_none() && drops_key {
+        return Err(Failure::usage("this format would drop the key: give --out FILE or --merge FILE with it"));
     }
     let mut client = context.client()?;
     let mut pending = match (&args.out, &args.merge) {
@@ -68,7 +70,7 @@ pub(in crate::cli) async fn run(context: &Context, args: args::Kubeconfig) -> Re
             ));
         }
     }
-    if let Some(format) = context.format {
+    if let Some(format) = &context.format {
         output::print(format, &answer)?;
     }
     Ok(Exit::Done)

@@ -11,7 +11,7 @@ use crate::cli::output;
 use crate::secret::Secret;
 
 /// A kubeconfig that is being changed.
-pub(in crate::cli) struct Document {
+pub struct Document {
     text: Option<Zeroizing<String>>,
     value: Node,
 }
@@ -30,18 +30,18 @@ pub(in crate::cli) struct Credential {
 
 /// What was done to a kubeconfig besides adding to it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(in crate::cli) struct Merged {
+pub struct Merged {
     /// The context that is ours.
-    pub(in crate::cli) context: String,
+    pub context: String,
     /// The cluster entry's name, where it is not the cluster's own because that is somebody else's.
-    pub(in crate::cli) renamed_cluster: Option<String>,
+    pub renamed_cluster: Option<String>,
     /// Whether comments were lost, as the file is in a form that can only be written anew.
-    pub(in crate::cli) rewritten: bool,
+    pub rewritten: bool,
 }
 
 impl Document {
     /// Reads a kubeconfig; errors do not repeat its content.
-    pub(in crate::cli) fn read(bytes: &[u8]) -> Result<Self, String> {
+    pub fn read(bytes: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(bytes).map_err(|_| "wanted a kubeconfig, found something that is not text")?;
         let value: Node = serde_saphyr::from_str(text).map_err(|error| {
             let line = error.location().map(|at| format!(" at line {}", at.line())).unwrap_or_default();
@@ -60,7 +60,7 @@ impl Document {
     }
 
     /// The text: as it was but for what was changed.
-    pub(in crate::cli) fn text(&self) -> Result<Zeroizing<String>, String> {
+    pub fn text(&self) -> Result<Zeroizing<String>, String> {
         if let Some(text) = self.text.as_ref().filter(|_| self.is_faithful()) {
             return Ok(text.clone());
         }
@@ -80,7 +80,7 @@ impl Document {
     }
 
     /// Takes in another kubeconfig's only cluster, user and context; `current-context` and everything else stays.
-    pub(in crate::cli) fn merge(&mut self, newer: &Self) -> Result<Merged, String> {
+    pub fn merge(&mut self, newer: &Self) -> Result<Merged, String> {
         let only = |section: &str| match newer.entries(section) {
             [entry] => Ok(entry.clone()),
             _ => Err(format!("wanted one entry under {section} in the new kubeconfig")),

@@ -4,7 +4,7 @@
 //! Writing a new one is [`crate::kube::kubeconfig`]'s work.
 
 pub(super) mod command;
-pub(super) mod document;
+pub mod document;
 mod lines;
 mod node;
 

@@ -13,7 +13,8 @@ use crate::cli::args::FrontProxyCa;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::files;
-use crate::cli::output::{self, Format};
+use crate::cli::format::Format;
+use crate::cli::output;
 use crate::kube::front_proxy;
 use crate::world::{Moment, World};
 use crate::x509::certificate::Certificate;
@@ -33,7 +34,7 @@ pub(super) fn make(context: &Context, args: &FrontProxyCa) -> Result<Exit, Failu
     let flags = flags(&ca.certificate, args.name.as_str());
     let settings = settings(&proxy)?;
     let text = match context.format() {
-        Format::Table => {
+        Format::Table { .. } => {
             format!("{}{}\n\n# proxy.toml\n{settings}", apiserver_comment(args.name.as_str()), flags.join("\n"))
         }
         Format::Json => output::json(&json!({"kube_apiserver": flags, "proxy_toml": settings}))?,
@@ -41,6 +42,7 @@ pub(super) fn make(context: &Context, args: &FrontProxyCa) -> Result<Exit, Failu
         Format::Name => [&ca.certificate, &ca.key, &proxy.certificate, &proxy.key]
             .map(|path| format!("{}\n", path.display()))
             .concat(),
+        Format::Template(template) => template.fill(&json!({"kube_apiserver": flags, "proxy_toml": settings}))?,
     };
     output::write_out(text.as_bytes())?;
     Ok(Exit::Done)

@@ -7,7 +7,8 @@ use crate::cli::args::Rbac;
 use crate::cli::client::Query;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::output::{self, Format};
+use crate::cli::format::Format;
+use crate::cli::output;
 use crate::ident::GroupName;
 use crate::kube::rbac::{Account, ProxyAccess};
 
@@ -17,9 +18,10 @@ pub(super) async fn print(context: &Context, args: Rbac) -> Result<Exit, Failure
     let account = args.user.map_or(Account::Service(args.service_account), Account::User);
     let access = ProxyAccess::new(args.cluster_role_name, account, groups);
     let text = match context.format() {
-        Format::Table | Format::Yaml => commented(&access, namespace.as_deref())?,
+        Format::Table { .. } | Format::Yaml => commented(&access, namespace.as_deref())?,
         Format::Json => output::json(&json!({"apiVersion": "v1", "kind": "List", "items": access.objects()}))?,
         Format::Name => access.objects().iter().map(|object| format!("{}\n", name(object))).collect(),
+        Format::Template(template) => template.fill(&json!({"items": access.objects()}))?,
     };
     output::write_out(text.as_bytes())?;
     Ok(Exit::Done)

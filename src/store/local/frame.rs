@@ -9,10 +9,10 @@ use crate::standing::Revision;
 use crate::store::{Batch, Write};
 
 /// Frames start at multiples of this: a torn write of one can never touch the one before it.
-pub(super) const BLOCK: usize = 4096;
+pub const BLOCK: usize = 4096;
 
 /// The octets before the payload.
-pub(super) const HEAD: usize = 128;
+pub const HEAD: usize = 128;
 
 const MAGIC: &[u8; 8] = b"PCLSFRAM";
 const PUT: u8 = 1;
@@ -20,34 +20,36 @@ const DELETE: u8 = 2;
 
 /// A place in the journal: a group's last revision and its link. Before the first group: number 0 and zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Position {
-    pub(super) revision: Revision,
-    pub(super) link: Digest,
+pub struct Position {
+    /// The last revision of the group.
+    pub revision: Revision,
+    /// The link of its frame.
+    pub link: Digest,
 }
 
 impl Position {
     /// Before the first group of a journal.
-    pub(super) const START: Self = Self { revision: Revision { era: 0, number: 0 }, link: [0; 32] };
+    pub const START: Self = Self { revision: Revision { era: 0, number: 0 }, link: [0; 32] };
 }
 
 /// What stands before a frame's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub struct Head {
     /// The revision of the first commit of the group.
-    pub(super) first: Revision,
+    pub first: Revision,
     /// How many commits it holds, at least one.
-    pub(super) count: u32,
+    pub count: u32,
     /// The octets of the payload.
-    pub(super) length: u32,
+    pub length: u32,
     /// The link of the frame before it.
-    pub(super) previous: Digest,
+    pub previous: Digest,
     /// Its own link.
-    pub(super) link: Digest,
+    pub link: Digest,
 }
 
 impl Head {
     /// The head of the frame that begins these bytes, if its checksum is right; the payload is not looked at.
-    pub(super) fn read(bytes: &[u8], nonce: &[u8; 16]) -> Option<Self> {
+    pub fn read(bytes: &[u8], nonce: &[u8; 16]) -> Option<Self> {
         let (head, _) = bytes.split_first_chunk::<HEAD>()?;
         let mut octets = Octets(head);
         if octets.array()? != *MAGIC {
@@ -63,19 +65,19 @@ impl Head {
     }
 
     /// The place that the group ends at.
-    pub(super) fn end(&self) -> Position {
+    pub fn end(&self) -> Position {
         let number = self.first.number.saturating_add(u64::from(self.count)).saturating_sub(1);
         Position { revision: Revision { number, ..self.first }, link: self.link }
     }
 
     /// Whether this is the payload that the frame was written with.
-    pub(super) fn vouches_for(&self, payload: &[u8]) -> bool {
+    pub fn vouches_for(&self, payload: &[u8]) -> bool {
         length(payload) == self.length.to_be_bytes()
             && link(&self.previous, self.first, self.count, payload) == self.link
     }
 
     /// The octets from the frame's start to the next frame's.
-    pub(super) fn span(&self) -> usize {
+    pub fn span(&self) -> usize {
         span(self.length as usize)
     }
 }
@@ -86,7 +88,7 @@ pub(super) fn span(payload: usize) -> usize {
 }
 
 /// Completes a frame: `frame` holds [`HEAD`] octets of anything and then the payload.
-pub(super) fn seal(frame: &mut Vec<u8>, previous: &Digest, first: Revision, count: u32, nonce: &[u8; 16]) -> Digest {
+pub fn seal(frame: &mut Vec<u8>, previous: &Digest, first: Revision, count: u32, nonce: &[u8; 16]) -> Digest {
     let payload = frame.get(HEAD..).unwrap_or_default();
     let link = link(previous, first, count, payload);
     let mut head = Vec::with_capacity(HEAD);
@@ -108,14 +110,17 @@ pub(super) fn seal(frame: &mut Vec<u8>, previous: &Digest, first: Revision, coun
 
 /// A commit as the journal keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Recorded {
-    pub(super) revision: Revision,
-    pub(super) writes: Vec<Write>,
-    pub(super) entry: Vec<u8>,
+pub struct Recorded {
+    /// Its revision.
+    pub revision: Revision,
+    /// What it changed.
+    pub writes: Vec<Write>,
+    /// What it says happened.
+    pub entry: Vec<u8>,
 }
 
 /// A commit's part of the payload.
-pub(super) fn encode(batch: &Batch) -> Vec<u8> {
+pub fn encode(batch: &Batch) -> Vec<u8> {
     let mut out = Vec::with_capacity(batch.entry.len().saturating_add(256));
     out.extend_from_slice(&length(&batch.entry));
     out.extend_from_slice(&batch.entry);
@@ -134,7 +139,7 @@ pub(super) fn encode(batch: &Batch) -> Vec<u8> {
 }
 
 /// The commits of a payload; `None` if it is not made as [`encode`] makes it.
-pub(super) fn decode(head: &Head, payload: &[u8]) -> Option<Vec<Recorded>> {
+pub fn decode(head: &Head, payload: &[u8]) -> Option<Vec<Recorded>> {
     let mut octets = Octets(payload);
     let mut commits = Vec::new();
     let mut revision = head.first;

@@ -70,7 +70,7 @@ mod backlog;
 mod checkpoint;
 pub mod copy;
 mod error;
-mod frame;
+pub mod frame;
 mod index;
 mod learn;
 mod log;

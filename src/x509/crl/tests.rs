@@ -126,6 +126,14 @@ fn a_partial_or_delta_list_is_not_taken_for_a_whole_one() {
     }
 }
 
+#[test]
+fn a_list_whose_issuer_is_no_name_is_refused() {
+    let (key, ca) = ca();
+    let of = |issuer: &[u8]| ToBeSigned { issuer: issuer.to_vec(), ..fields(&ca) }.sign_entries(&[], &key).unwrap();
+    assert!(Crl::from_der(&of(&ca.subject_der)).is_ok());
+    assert!(Crl::from_der(&of(&[0x30, 0x02, 0x13, 0x00])).is_err());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
