@@ -23,12 +23,17 @@ The authority must not be running. The key stays on the stick too.
 Example:  portcullis root attach --from /media/stick/portcullis-root")]
     Attach(Attach),
     /// Sign with the root's key where it is, without an authority.
-    #[command(after_help = "\
+    #[command(
+        after_help = "\
 FILE is what `cluster request` or `root request-list` wrote. The result goes back with `cluster add --ca-cert`, `cluster
 rotate --ca-cert`, or `root publish`.
 
-Examples:  portcullis root sign prod-2.csr --ca prod-2 --from STICK --passphrase-file FILE --out prod-2.pem
-           portcullis root sign root-list.pem --from STICK --passphrase-file FILE --out root.crl.pem")]
+Examples:  portcullis root sign prod-2.csr --ca prod-2 --from STICK \\
+             --passphrase-file passphrase --out prod-2.pem
+           portcullis root sign root-list.pem --from STICK \\
+             --passphrase-file passphrase --out root.crl.pem",
+        override_usage = "portcullis root sign FILE --from DIR --passphrase-file FILE --out FILE"
+    )]
     Sign(SignByRoot),
     /// Write the root's list as it is to be, to be signed where the key is.
     #[command(name = "request-list", after_help = "Example:  portcullis root request-list --out root-list.pem")]
