@@ -158,7 +158,8 @@ impl Place {
 
     fn shell(&self, line: &str) -> Command {
         let tools = self.home.join("tools");
-        let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap_or_default());
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = format!("{}:{}", tools.display(), path.to_string_lossy());
         let mut command = program("bash");
         // `exec`, so that a signal reaches the program itself.
         let is_one = line.starts_with("portcullis ") && !line.contains('|');
