@@ -40,6 +40,25 @@ fn what_there_is_to_try_and_to_do_about_a_leaver_is_as_the_pages_say() {
 }
 
 #[test]
+fn what_other_verifiers_are_told_is_as_the_page_says() {
+    let demo = Demo::start();
+    let public = demo.address("public").to_owned();
+    let mut place = Place::new(demo.file(""));
+    place.set("PORTCULLIS_PROFILE", demo.dir().join("profile.toml").display().to_string());
+    place.quietly("portcullis user add gus --group dev");
+    place.quietly("portcullis issue gus --out ana.pem");
+    let mut page = Walk::of("relying-parties");
+    let script = page.shown("cat refresh.sh");
+    assert!(script.contains("127.0.0.1:7080"), "{script}");
+    demo.write("refresh.sh", script.replace("127.0.0.1:7080", &public));
+    page.ending(&mut place, "openssl verify", 0);
+    place.quietly("portcullis revoke user gus --yes --reason keyCompromise");
+    place.quietly("sh refresh.sh");
+    page.ending(&mut place, "openssl verify", 2);
+    page.rest(&mut place);
+}
+
+#[test]
 fn rolling_out_beside_direct_access_is_as_the_page_says() {
     let demo = Demo::start();
     direct_access(&demo);

@@ -52,6 +52,12 @@ impl Walk {
         place.type_in(&self.name, &typed, status);
     }
 
+    /// What the page shows below the next command that begins like this.
+    pub(crate) fn shown(&self, beginning: &str) -> String {
+        let typed = self.left.iter().find(|typed| typed.line.starts_with(beginning)).expect("the command");
+        typed.shown.iter().map(|line| format!("{line}\n")).collect()
+    }
+
     /// Types the rest of the page.
     pub(crate) fn rest(mut self, place: &mut Place) {
         while let Some(typed) = self.left.pop_front() {
