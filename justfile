@@ -25,7 +25,8 @@ doc:
 
 # Licences, bans, duplicates and sources of every dependency; says nothing about advisories.
 deny:
-    cargo deny --offline --locked check --hide-inclusion-graph bans licenses sources
+    cargo deny --offline --locked check --allow license-exception-not-encountered --hide-inclusion-graph bans licenses sources
+    cargo deny --offline --locked --manifest-path fuzz/Cargo.toml --config deny.toml check --hide-inclusion-graph bans licenses sources
 
 # Known vulnerabilities of every dependency, where their database can be fetched; tests/run leaves it out.
 advisories:
@@ -51,8 +52,7 @@ losses COUNT SEED="1":
 traced COUNT SEED="1":
     PORTCULLIS_TRACED={{COUNT}} PORTCULLIS_TRACED_SEED={{SEED}} cargo test --locked --test faults traced:: -- --nocapture
 
-# Fuzzes what reads foreign bytes, on the stable compiler (fuzz/README.md): `just fuzz 60` all targets for a minute each,
-# `just fuzz csr 300` one for five.
+# Fuzzes what reads foreign bytes, on stable Rust (fuzz/README.md): `just fuzz 60`, a minute each; `just fuzz csr 300`, one.
 fuzz *ARGS:
     fuzz/run {{ARGS}}
 

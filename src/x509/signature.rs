@@ -136,6 +136,13 @@ impl<'a> Signed<'a> {
         let algorithm_der = parts.value(tag::SEQUENCE, "a signature algorithm")?.raw;
         let signature = parts.bit_string()?;
         parts.end()?;
+        // RFC 5280 §4.1.1.2: an identifier and at most its parameters; which ones are accepted is asked later.
+        let mut algorithm = Reader::of_sequence(algorithm_der)?;
+        algorithm.oid()?;
+        if !algorithm.is_empty() {
+            algorithm.any()?;
+        }
+        algorithm.end()?;
         Ok(Self { tbs, algorithm_der, signature })
     }
 

@@ -134,6 +134,23 @@ fn a_list_whose_issuer_is_no_name_is_refused() {
     assert!(Crl::from_der(&of(&[0x30, 0x02, 0x13, 0x00])).is_err());
 }
 
+#[test]
+fn a_list_whose_algorithm_has_no_identifier_is_refused() {
+    let (key, ca) = ca();
+    let list = fields(&ca).sign_entries(&[], &key).unwrap();
+    assert!(Crl::from_der(&list).is_ok());
+    // ecdsa-with-SHA256, inside and outside.
+    let oid = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
+    let mut other = list.clone();
+    for place in 0..list.len() - oid.len() {
+        if list[place..].starts_with(&oid) {
+            other[place] = 0x04;
+        }
+    }
+    assert_ne!(other, list);
+    assert!(Crl::from_der(&other).is_err());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
