@@ -51,6 +51,11 @@ losses COUNT SEED="1":
 traced COUNT SEED="1":
     PORTCULLIS_TRACED={{COUNT}} PORTCULLIS_TRACED_SEED={{SEED}} cargo test --locked --test faults traced:: -- --nocapture
 
+# A small store as this version leaves it, which every later one must open (tests/upgrade.rs): `just store-fixture store-2`.
+store-fixture NAME:
+    cargo build --locked
+    tests/fixtures/make-store "${CARGO_TARGET_DIR:-target}/debug/portcullis" tests/fixtures/{{NAME}}.tar.gz
+
 # One measurement of `docs/performance.md`: `just bench lookups`.
 bench NAME:
     cargo bench --locked --bench {{NAME}}
