@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
@@ -89,6 +90,58 @@ fn a_socket_that_the_manager_holds_loses_nobody_while_the_authority_is_started_a
     let mut none = activated(&site, &held, "api");
     none.stdin(Stdio::null());
     run(&mut none).ended(1).saying(&["socket api"]);
+}
+
+#[test]
+fn the_program_makes_no_system_call_that_the_units_forbid() {
+    let mut site = Site::new();
+    let trace = site.file("trace");
+    let file = trace.to_str().expect("a path").to_owned();
+    site.run(&["init", "--config", "authority.toml", "--admin", "ana", "--out", "ana.toml"]).ok();
+    let mut command = site.program("strace");
+    command.args(["--follow-forks", "--quiet=all", "--output", &file, PORTCULLIS, "serve", "--config"]);
+    site.start(command.arg("authority.toml").env("WATCHDOG_USEC", "1000000"));
+    site.ana(&["cluster", "add", "prod", "--server", "https://prod.example.com:7444"]).ok();
+    site.ana(&["user", "add", "bea"]).ok();
+    site.ana(&["kubeconfig", "bea", "--cluster", "prod", "--out", "bea.yaml"]).ok();
+    site.ana(&["revoke", "user", "bea", "--yes"]).ok();
+    site.ana(&["store", "backup", "--config", "authority.toml", "--out", "backup"]).ok();
+    site.signal_children(Signal::HUP);
+    site.until_said("the configuration was read again");
+    site.signal_children(Signal::TERM);
+    site.wait();
+    let made: BTreeSet<String> = fs::read_to_string(&trace).expect("the trace").lines().filter_map(name_of).collect();
+    assert!(made.len() > 40 && made.contains("fdatasync"), "{made:?}");
+    for unit in ["portcullis", "portcullis-proxy"] {
+        let text = fs::read_to_string(units().join(format!("{unit}.service"))).expect("a unit");
+        let lines: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")).collect();
+        let (forbidding, allowing): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.starts_with('~'));
+        let all = |lines: Vec<&&str>| -> BTreeSet<String> {
+            lines.iter().flat_map(|line| line.trim_start_matches('~').split(' ')).flat_map(calls_in).collect()
+        };
+        let (allowed, forbidden) = (all(allowing), all(forbidding));
+        let refused: Vec<_> =
+            made.iter().filter(|call| !allowed.contains(*call) || forbidden.contains(*call)).collect();
+        assert!(refused.is_empty(), "{unit} forbids {refused:?}");
+    }
+}
+
+/// The call that a line of strace is about.
+fn name_of(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once(' ')?;
+    let rest = rest.trim_start().trim_start_matches("<... ");
+    let name: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+    (!name.is_empty()).then_some(name)
+}
+
+/// What a group of systemd's means, groups in it too.
+fn calls_in(group: &str) -> BTreeSet<String> {
+    if !group.starts_with('@') {
+        return BTreeSet::from([group.to_owned()]);
+    }
+    let said = run(program("systemd-analyze").args(["--no-pager", "syscall-filter", group])).ok().out;
+    let words = said.lines().skip(1).map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    words.flat_map(calls_in).collect()
 }
 
 /// The authority as a manager starts it, with one socket (sd_listen_fds(3)).
