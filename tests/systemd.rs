@@ -44,6 +44,8 @@ fn the_manager_hears_that_all_is_served_when_it_is_that_we_are_alive_and_that_we
     command.args(["serve", "--config", "authority.toml"]);
     command.env("NOTIFY_SOCKET", manager.path()).env("WATCHDOG_USEC", "1000000");
     let live = Live::start(&mut command);
+    let before = manager.hear("STATUS=reading the record");
+    assert!(before.iter().all(|words| !words.contains("READY=1")), "ready before anything is: {before:?}");
     let heard = manager.hear("READY=1");
     // At the moment of the word everything answers.
     assert_eq!(site.get("/readyz", None).0, 200);
