@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
+use support::remote::{Cluster, How};
 use support::run::{Live, program, run};
 use support::site::Site;
-use support::{PATIENCE, PORTCULLIS, START};
+use support::{Demo, PATIENCE, PORTCULLIS, START};
 
 #[test]
 fn the_units_are_sound_and_leave_a_service_next_to_nothing() {
@@ -54,6 +55,30 @@ fn the_manager_hears_that_all_is_served_when_it_is_that_we_are_alive_and_that_we
     live.signal(Signal::TERM);
     manager.hear("STOPPING=1");
     live.wait().ok();
+}
+
+#[test]
+fn the_manager_hears_how_a_proxy_is_with_its_authority_and_why_new_settings_were_refused() {
+    let (mut authority, upstream) = (Demo::start(), Demo::start());
+    let manager = Manager::at(authority.file("notify"));
+    let cluster = Cluster::add(&authority, "east");
+    let proxy = cluster.joined(&authority, &upstream, &How::default());
+    let mut proxy = proxy.with("NOTIFY_SOCKET", manager.path().to_str().expect("a path")).start();
+    manager.hear("STATUS=serving; following the authority");
+    let good = fs::read_to_string(&proxy.config).expect("the settings");
+    fs::write(&proxy.config, good.replace("\"4s\"", "\"5s\"")).expect("settings");
+    proxy.signal(Signal::HUP);
+    let refused = "STATUS=serving; the configuration was not changed: freshness.bound cannot change while it runs: start \
+                   it again for that";
+    let heard = manager.hear(refused);
+    // systemd takes a reload for over at READY=1, and the clock tells it which one.
+    assert!(heard.iter().any(|words| words.starts_with("RELOADING=1\nMONOTONIC_USEC=")), "{heard:?}");
+    assert!(heard.last().is_some_and(|words| words.starts_with("READY=1\n")), "{heard:?}");
+    authority.stop();
+    let away = manager.hear_any(|line| line.starts_with("STATUS=serving; the authority is away: "));
+    assert!(!away.is_empty());
+    proxy.stop();
+    manager.hear("STOPPING=1");
 }
 
 #[test]
@@ -161,7 +186,10 @@ struct Manager(UnixDatagram, PathBuf);
 
 impl Manager {
     fn new(site: &Site) -> Self {
-        let path = site.file("notify");
+        Self::at(site.file("notify"))
+    }
+
+    fn at(path: PathBuf) -> Self {
         let socket = UnixDatagram::bind(&path).expect("a socket");
         socket.set_read_timeout(Some(PATIENCE)).expect("a limit");
         Self(socket, path)
@@ -174,12 +202,18 @@ impl Manager {
     /// Everything that is said up to this line.
     #[track_caller]
     fn hear(&self, wanted: &str) -> Vec<String> {
+        self.hear_any(|line| line == wanted)
+    }
+
+    /// Everything that is said up to a line of this kind.
+    #[track_caller]
+    fn hear_any(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
         let mut heard = Vec::new();
         loop {
             let mut room = [0; 4096];
-            let length = self.0.recv(&mut room).unwrap_or_else(|error| panic!("no {wanted} in {heard:?}: {error}"));
+            let length = self.0.recv(&mut room).unwrap_or_else(|error| panic!("wanted more than {heard:?}: {error}"));
             let words = String::from_utf8(room[..length].to_vec()).expect("text");
-            let is_it = words.lines().any(|line| line == wanted);
+            let is_it = words.lines().any(&is_wanted);
             heard.push(words);
             if is_it {
                 return heard;
