@@ -60,6 +60,11 @@ fuzz *ARGS:
 seeds:
     cargo test --locked --test corpora -- --ignored seeds_are_made_anew
 
+# A small store as this version leaves it, which every later one must open (tests/upgrade.rs): `just store-fixture store-2`.
+store-fixture NAME:
+    cargo build --locked
+    tests/fixtures/make-store "${CARGO_TARGET_DIR:-target}/debug/portcullis" tests/fixtures/{{NAME}}.tar.gz
+
 # One measurement of `docs/performance.md`: `just bench lookups`.
 bench NAME:
     cargo bench --locked --bench {{NAME}}

@@ -191,3 +191,34 @@ fn root() -> PathBuf {
 }
 
 const DAY: f64 = 86_400.0;
+
+#[test]
+fn the_container_file_takes_what_a_build_needs_and_names_no_registry() {
+    let text = fs::read_to_string(root().join("deploy/container/Containerfile")).expect("the file");
+    let lines = || text.lines().filter_map(|line| line.split_once(' '));
+    let stages: Vec<_> = lines().filter(|(word, _)| *word == "FROM").map(|(_, rest)| rest).collect();
+    assert!(stages.len() == 2 && stages.iter().all(|stage| !stage.contains('/')), "{stages:?}");
+    let folder = tempfile::tempdir().expect("a folder");
+    for (_, rest) in lines().filter(|(word, rest)| *word == "COPY" && !rest.starts_with("--from")) {
+        let names: Vec<_> = rest.split(' ').collect();
+        let (_, sources) = names.split_last().expect("where to");
+        for source in sources {
+            run(support::run::program("cp").arg("-r").arg(root().join(source)).arg(folder.path())).ok();
+        }
+    }
+    // Every target that the manifest names is there, and the lock file fits it.
+    let mut cargo = support::run::program(env!("CARGO"));
+    for name in ["HOME", "CARGO_HOME", "RUSTUP_HOME"] {
+        if let Some(value) = std::env::var_os(name) {
+            cargo.env(name, value);
+        }
+    }
+    cargo.args(["metadata", "--offline", "--locked", "--format-version=1"]).current_dir(folder.path());
+    let metadata = run(&mut cargo).ok().json();
+    let ours =
+        metadata["packages"].as_array().expect("packages").iter().find(|package| package["name"] == "portcullis");
+    let targets = ours.expect("our package")["targets"].as_array().expect("targets");
+    assert!(targets.iter().any(|target| target["kind"][0] == "bin" && target["name"] == "portcullis"));
+    let user = lines().find(|(word, _)| *word == "USER").expect("a user").1;
+    assert!(!user.starts_with('0') && !user.contains("root"), "{user}");
+}

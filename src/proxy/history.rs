@@ -9,7 +9,7 @@ use crate::status::frames::{AuthorityHello, Cursor, VERSION};
 /// Why what the authority says cannot be believed; for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Disbelief {
-    #[error("wanted version {VERSION} of the feed, found {0}")]
+    #[error("wanted version {VERSION} of the feed, found {0}: upgrade the authority first, then its proxies")]
     Version(u16),
     #[error(
         "the authority is at {told}, and this proxy has seen {seen}: it was put back without `portcullis store restore`"

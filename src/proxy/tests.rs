@@ -8,6 +8,7 @@ mod bodies;
 mod http2;
 mod pooling;
 mod remote;
+mod replacing;
 mod hygiene;
 mod matrix;
 mod standing;

@@ -4,6 +4,7 @@
 //! either side is its hello. Variants are told by their position: a new one goes to the end, and needs a new
 //! [`VERSION`] that the other side has said it speaks.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -15,8 +16,19 @@ use crate::ident::{ClusterName, ShortFingerprint};
 use crate::standing::{CutKey, Revision};
 use crate::world::Timestamp;
 
-/// The version of the frames. An authority speaks this one and the one before it.
+/// The version of the frames.
 pub const VERSION: u16 = 1;
+
+/// The versions that an authority speaks: this one and, once there is one, the one before it. So authorities are
+/// upgraded first and their proxies afterwards, one by one.
+pub const SPOKEN: RangeInclusive<u16> = 1..=VERSION;
+
+/// The version in which to speak with somebody whose newest is `theirs`: the newest that both know; none where theirs
+/// is too old. Who knows a newer one is answered in ours, and decides whether that will do.
+pub fn negotiate(theirs: u16, spoken: &RangeInclusive<u16>) -> Option<u16> {
+    let common = theirs.min(*spoken.end());
+    spoken.contains(&common).then_some(common)
+}
 
 /// The most octets in a frame; a page of a snapshot is far below.
 pub const MAX_FRAME: usize = 8 * 1024 * 1024;
@@ -294,6 +306,40 @@ const LENGTH: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_sides_speak_the_newest_version_that_both_know() {
+        let later = 4..=5;
+        for (theirs, common) in [(3, None), (4, Some(4)), (5, Some(5)), (6, Some(5)), (u16::MAX, Some(5))] {
+            assert_eq!(negotiate(theirs, &later), common, "{theirs}");
+        }
+        assert_eq!([0, 1, 2].map(|theirs| negotiate(theirs, &SPOKEN)), [None, Some(1), Some(1)]);
+        assert!(*SPOKEN.end() == VERSION && VERSION - SPOKEN.start() <= 1);
+    }
+
+    #[test]
+    fn a_hello_of_the_first_version_has_the_octets_it_always_had() {
+        let hello = Up::Hello(ProxyHello {
+            version: 1,
+            cluster: "prod".parse().unwrap(),
+            instance: [7; 16],
+            cursor: Some(Cursor { timeline: [9; 16], revision: Revision { era: 1, number: 300 } }),
+            bound: Duration::from_secs(30),
+            mode: Mode::Strict,
+            cut_time: Duration::from_millis(250),
+        });
+        let octets = hex::encode(encode(&hello).unwrap());
+        assert_eq!(octets, HELLO, "a change needs a new version");
+        let mut decoder = Decoder::default();
+        decoder.push(&hex::decode(HELLO).unwrap());
+        assert_eq!(decoder.frame(), Ok(Some(hello)));
+    }
+
+    /// What proxies of the first version send; theirs in the field do not change.
+    const HELLO: &str = concat!(
+        "0000003300010470726f6407070707070707070707070707070707010909",
+        "090909090909090909090909090901ac021e00000080e59a77"
+    );
 
     #[test]
     fn frames_come_out_as_they_went_in_however_the_stream_is_cut() {

@@ -3,8 +3,9 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::process::Command;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::run::{Live, Said, program, run};
@@ -45,7 +46,7 @@ impl Site {
         fs::set_permissions(self.file(name), fs::Permissions::from_mode(0o600)).expect("a mode");
     }
 
-    pub(crate) fn program(&self, name: &str) -> std::process::Command {
+    pub(crate) fn program(&self, name: &str) -> Command {
         let mut command = program(name);
         command.current_dir(self.folder.path()).env("HOME", self.folder.path());
         command
@@ -67,7 +68,12 @@ impl Site {
     pub(crate) fn serve_with(&mut self, arguments: &[&str], environment: &[(&str, &str)]) {
         let mut command = self.program(PORTCULLIS);
         command.args(["serve", "--config", "authority.toml"]).args(arguments).envs(environment.iter().copied());
-        let live = Live::start(&mut command);
+        self.start(&mut command);
+    }
+
+    /// Serves by way of another program.
+    pub(crate) fn start(&mut self, command: &mut Command) {
+        let live = Live::start(command);
         let (found, before) = live.wait_for_line(START, |line| line.contains("the authority serves"));
         assert!(found, "it does not serve: {before}");
         self.live = Some(live);
@@ -83,6 +89,21 @@ impl Site {
         let live = self.live.as_ref().expect("it serves");
         let (found, said) = live.wait_for_line(PATIENCE, |line| line.contains(words));
         assert!(found, "wanted {words:?} in:\n{said}");
+    }
+
+    /// The same where another program runs it (Linux has a list of a process's children).
+    pub(crate) fn signal_children(&self, signal: Signal) {
+        let parent = self.live.as_ref().expect("it serves").pid();
+        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).expect("its children");
+        for child in children.split_whitespace() {
+            let pid = Pid::from_raw(child.parse().expect("a process")).expect("a process");
+            kill_process(pid, signal).expect("it runs");
+        }
+    }
+
+    /// Waits until it has ended well.
+    pub(crate) fn wait(&mut self) {
+        self.live.take().expect("it serves").wait().ok();
     }
 
     pub(crate) fn stop(&mut self) {

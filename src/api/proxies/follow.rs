@@ -23,7 +23,7 @@ use crate::command::{Code, Rejected};
 use crate::net::channel::{ChannelBody, Writer, channel};
 use crate::publish::feed::SnapshotPlace;
 use crate::standing::Revision;
-use crate::status::frames::{self, AuthorityHello, Changes, Cursor, Decoder, Down, ProxyHello, Up, VERSION};
+use crate::status::frames::{self, AuthorityHello, Changes, Cursor, Decoder, Down, ProxyHello, SPOKEN, Up, negotiate};
 use crate::status::{Status, concerns};
 
 /// `POST /v1/feed`: the answer's body goes on until either side leaves.
@@ -37,6 +37,7 @@ pub async fn follow(api: Arc<Api>, actor: Actor, body: Incoming) -> Result<Respo
         Ok(Err(error)) => return Err(Rejected::invalid(error)),
         _ => return Err(Rejected::invalid("wanted a hello as the first frame of the feed")),
     };
+    let version = version(hello.version)?;
     check(&api, &holder, &hello)?;
     let row = {
         let (api, holder, hello) = (Arc::clone(&api), holder.clone(), hello.clone());
@@ -52,6 +53,7 @@ pub async fn follow(api: Arc<Api>, actor: Actor, body: Incoming) -> Result<Respo
         holder: holder.clone(),
         instance,
         connection,
+        version,
         sent: Revision::default(),
         owed: Revision::default(),
         authorities: Vec::new(),
@@ -70,14 +72,19 @@ pub async fn follow(api: Arc<Api>, actor: Actor, body: Incoming) -> Result<Respo
     Ok(response)
 }
 
+/// The version to speak.
+fn version(theirs: u16) -> Result<u16, Rejected> {
+    negotiate(theirs, &SPOKEN).ok_or_else(|| {
+        Rejected::invalid(format!(
+            "wanted version {} to {} of the feed, found {theirs}: upgrade the proxy",
+            SPOKEN.start(),
+            SPOKEN.end()
+        ))
+    })
+}
+
 /// Whether the proxy's history can be gone on with.
 fn check(api: &Api, holder: &ProxyHolder, hello: &ProxyHello) -> Result<(), Rejected> {
-    if hello.version < VERSION.saturating_sub(1).max(1) {
-        return Err(Rejected::invalid(format!(
-            "wanted version {VERSION} of the feed or the one before it, found {}: upgrade the proxy",
-            hello.version
-        )));
-    }
     if hello.cluster != holder.cluster {
         return Err(Rejected::invalid(format!(
             "{} is a proxy of {}, and its configuration says {}: change cluster.name, or join again",
@@ -110,6 +117,8 @@ struct Session {
     holder: ProxyHolder,
     instance: [u8; 16],
     connection: u64,
+    /// Which version of the frames is spoken; there is one so far.
+    version: u16,
     /// Everything up to it was said.
     sent: Revision,
     /// A pong has said it, so that changes through it must follow.
@@ -125,7 +134,7 @@ impl Session {
         let (mut progress, mut recalled) = (api.statuses.subscribe(), api.feed.recalled());
         let timeline = api.engine.store().timeline().0;
         let restored = hand_in::restored_to(&api, &self.holder).await?;
-        let hello = AuthorityHello { version: VERSION, timeline, revision: api.engine.store().end(), restored };
+        let hello = AuthorityHello { version: self.version, timeline, revision: api.engine.store().end(), restored };
         self.down.send(&Down::Hello(hello)).await?;
         if restored.is_some() && cursor.is_some_and(|cursor| cursor.revision.era < hello.revision.era) {
             // Before it is told anything: what it knows and we had lost is then in what it is told.
@@ -330,3 +339,16 @@ const HELLO_TIME: Duration = Duration::from_secs(10);
 const FRAMES_WAITING: usize = 8;
 /// Some 200 octets each.
 const CHANGES_IN_A_FRAME: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_of_a_newer_version_is_answered_in_ours_and_one_that_is_too_old_is_told_what_to_do() {
+        assert_eq!((version(1), version(2)), (Ok(1), Ok(1)));
+        let refused = version(0).unwrap_err();
+        assert_eq!(refused.code, Code::Invalid);
+        assert!(refused.detail.contains("found 0: upgrade the proxy"), "{}", refused.detail);
+    }
+}

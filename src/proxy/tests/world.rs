@@ -18,6 +18,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::answers::{Endless, Watched, echo, switch};
 use crate::ident::Fingerprint;
+use crate::kube::identity::Mode;
 use crate::net::fixtures::{HandClock, Leaf, NOW, TestCa};
 use crate::net::listen::{self, BoxFuture, Handler, Peer, Stream};
 use crate::net::stop::{self, Stop, Stopper};
@@ -44,6 +45,7 @@ pub(super) struct World {
     ca: TestCa,
     servers: TestCa,
     port: u16,
+    api: u16,
     revision: Mutex<Revision>,
     _stopper: Stopper,
 }
@@ -135,7 +137,7 @@ impl World {
         _stopper: Stopper,
         change: impl FnOnce(&mut Settings),
     ) -> Self {
-        let ca = TestCa::new("issuing CA");
+        let (ca, api) = (TestCa::new("issuing CA"), upstream.port);
         let leaf = servers.server();
         let listener = listen::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -154,9 +156,17 @@ impl World {
         change(&mut settings);
         let proxy = Proxy::start(parts, settings).unwrap();
         let revision = Mutex::new(Revision { era: 1, number: 0 });
-        let world = Self { proxy, statuses, clock, metrics, seen, ca, servers, port, revision, _stopper };
+        let world = Self { proxy, statuses, clock, metrics, seen, ca, servers, port, api, revision, _stopper };
         world.tell([]);
         world
+    }
+
+    /// Has the proxy speak to the same API server with another token, and in another way.
+    pub(super) fn stand_before(&self, token: &str, mode: Mode) {
+        let credential = Credential::Token(Secret::new(token.to_owned()));
+        let url = format!("https://127.0.0.1:{}", self.api);
+        let upstream = Upstream::new(&url, vec![self.servers.der.clone()], credential).unwrap();
+        self.proxy.stand_before(&upstream, mode).unwrap();
     }
 
     /// Applies facts as one commit and announces it.
