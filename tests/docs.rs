@@ -146,6 +146,62 @@ fn taking_it_away_is_as_the_page_says() {
     assert!(!site.etc.exists() && !site.var.exists());
 }
 
+#[test]
+fn cas_of_others_and_stolen_ones_are_as_the_pages_say() {
+    let mut demo = Demo::start();
+    let text = |path: PathBuf| path.display().to_string();
+    let (dir, stick, own) = (text(demo.dir()), text(demo.file("stick")), demo.file("own"));
+    fs::create_dir(&own).expect("a folder");
+    let mut place = Place::new(demo.file(""))
+        .swap("root detach", format!("root detach --dir {dir}"))
+        .swap("/media/stick/portcullis-root", &stick)
+        .swap("--passphrase-file passphrase", format!("--passphrase-file {dir}/passphrase --yes"))
+        .swap("--reason keyCompromise", "--reason keyCompromise --yes")
+        .swap("--config authority.toml", format!("--config {}", text(own.join("authority.toml"))));
+    place.set("PORTCULLIS_PROFILE", demo.dir().join("profile.toml").display().to_string());
+    place.quietly("portcullis cluster add prod --server https://127.0.0.1:1");
+    let ca = "basicConstraints=critical,CA:TRUE -addext keyUsage=critical,digitalSignature,keyEncipherment,keyCertSign";
+    place.quietly(&format!(
+        "openssl req -x509 -nodes -config /dev/null -newkey rsa:2048 -subj /CN=kubernetes -addext {ca} -addext \
+         subjectKeyIdentifier=hash -keyout ca.key -out ca.crt"
+    ));
+    let leaf = "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\n";
+    let below = "basicConstraints=critical,CA:TRUE,pathlen:1\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n";
+    fs::write(demo.file("leaf.ext"), leaf).expect("a file");
+    fs::write(demo.file("below.ext"), below).expect("a file");
+    place.quietly(
+        "openssl req -new -nodes -config /dev/null -newkey rsa:2048 -subj /O=developers/CN=ana -keyout a.key -out a.csr",
+    );
+    let sign = |csr: &str, extensions: &str, out: &str| {
+        format!("openssl x509 -req -days 90 -in {csr} -CA ca.crt -CAkey ca.key -extfile {extensions} -out {out}")
+    };
+    place.quietly(&sign("a.csr", "leaf.ext", "ana.crt"));
+    let port = free_port();
+    let settings = format!(
+        "[listen]\napi = \"127.0.0.1:{port}\"\n[api]\nurl = \"https://127.0.0.1:{port}\"\n[public]\n\
+         url = \"http://127.0.0.1:1\"\ncrl_dir = \"crl\"\n[store]\ndir = \"store\"\n[ca]\ndir = \"ca\"\n\
+         passphrase_file = \"{dir}/passphrase\"\n"
+    );
+    fs::write(own.join("authority.toml"), settings).expect("a file");
+
+    let mut page = Walk::of("own-ca");
+    page.up_to(&mut place, "portcullis init --config authority.toml --root-cert");
+    place.quietly(&sign("root.csr", "below.ext", "root.pem"));
+    page.up_to(&mut place, "portcullis cluster add east");
+    place.quietly(&sign("east-1.csr", "below.ext", "east-1.pem"));
+    page.up_to(&mut place, "portcullis root detach");
+    demo.stop();
+    page.ending(&mut place, "portcullis root detach", 0);
+    demo.start_again();
+    page.ending(&mut place, "portcullis root publish", 0);
+    demo.stop();
+    place.quietly(&format!("portcullis root attach --dir {dir} --from {stick}"));
+    demo.start_again();
+    page.rest(&mut place);
+    place.follow("stolen-ca-key");
+    place.leave();
+}
+
 /// Folders and ports of an authority and a proxy; the API server is a demo's, of which nothing else is used.
 struct Site {
     demo: Demo,

@@ -199,6 +199,11 @@ impl Api {
             let end = issuer.certificate.not_after.unix_seconds();
             issuers.not_after.get_or_create(&of(&issuer.name)).set(end);
         }
+        for name in self.authorities.keyring.absent() {
+            if let Some(certificate) = self.authorities.keyring.certificate(&name) {
+                issuers.not_after.get_or_create(&of(&name)).set(certificate.not_after.unix_seconds());
+            }
+        }
         issuers.this_update.clear();
         issuers.next_update.clear();
         for (issuer, list) in self.lists.all() {
