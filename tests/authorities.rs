@@ -93,6 +93,18 @@ fn kubeadms_ca_is_brought_and_what_it_issued_is_let_in_until_its_holder_is_revok
     assert_eq!(ocsp(&authority, &ca.certificate, &bob.certificate), "revoked");
     let late = ca.issue(&authority, "late", "/O=developers/CN=bob");
     import(&authority, &late).ended(1).saying(&["id/bob was cut off before", "issue a new one to bob"]);
+
+    // What an API server trusts it goes on trusting, whichever CA signs.
+    authority.admin(["cluster", "rotate", "old"]).ok().saying(&["old-2 signs from now on"]);
+    authority.admin(["cluster", "show", "old"]).ok().saying(&["not at the API server itself"]);
+    authority.admin(["cluster", "add", "plain", "--server", "https://x:1"]).ok();
+    let certificate = foreign.certificate.to_str().expect("a path");
+    let shared = ["cluster", "rotate", "plain", "--ca-cert", certificate, "--ca-key", wrong, "--shared-ca"];
+    authority.admin(shared).ok().saying(&["plain-2 signs from now on"]);
+    authority
+        .admin(["cluster", "show", "plain"])
+        .ok()
+        .saying(&["plain-2 signs, brought", "not at the API server itself"]);
 }
 
 #[test]

@@ -16,7 +16,6 @@ use crate::world::Moment;
 struct AddCluster<'a> {
     new: &'a NewCluster,
     prepared: &'a Prepared,
-    shared_ca: bool,
     authorities: &'a Authorities,
 }
 
@@ -42,9 +41,8 @@ pub fn add(
 ) -> Result<Done<ClusterRow>, Rejected> {
     engine.may(actor, Permission::ClusterWrite)?;
     let _exclusive = authorities.vault.exclusively();
-    let shared_ca = matches!(source, Source::Brought { is_shared: true, .. });
     let prepared = Prepared::new(engine, authorities, IssuerName::of_cluster(&new.name, 1), source)?;
-    let command = AddCluster { new, prepared: &prepared, shared_ca, authorities };
+    let command = AddCluster { new, prepared: &prepared, authorities };
     let done = match repeatable {
         Some(repeatable) => engine.run_once(actor, repeatable, &command),
         None => engine.run(actor, &command),
@@ -75,7 +73,7 @@ impl Command for AddCluster<'_> {
             names: self.new.names.clone(),
             issuers: vec![self.prepared.issuer().clone()],
             next: None,
-            shared_ca: self.shared_ca,
+            shared_ca: self.prepared.is_shared(),
         };
         txn.put(name, &row)?;
         txn.record(Event::ClusterAdded { cluster: name.clone() });

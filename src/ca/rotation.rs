@@ -126,6 +126,8 @@ impl Command for Announce<'_> {
             return Err(Rejected::new(Code::Busy, "another CA was announced at the same time: try again"));
         }
         self.prepared.record(txn, moment, self.authorities, self.cluster)?;
+        // What an API server trusts it goes on trusting, whichever CA signs next.
+        row.shared_ca |= self.prepared.is_shared();
         // One that was revoked before it signed keeps its place among those that were.
         if let Some(revoked) = row.next.replace(issuer.clone()) {
             row.issuers.insert(row.issuers.len().saturating_sub(1), revoked);

@@ -1,11 +1,12 @@
 //! Where the CA of a cluster comes from: made here, brought with its key, or signed elsewhere for a key of ours.
 
-use rcgen::KeyPair;
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 
 use super::authorities::{self, Authorities, Named};
 use super::brought::{self, Brought};
 use super::sign;
 use super::template;
+use super::vault::Vault;
 use crate::command::{Code, Rejected};
 use crate::engine::Engine;
 use crate::ident::{ClusterName, IssuerName};
@@ -38,6 +39,7 @@ pub(super) struct Prepared {
     issuer: IssuerName,
     key: KeyPair,
     certificate: Option<Certificate>,
+    is_shared: bool,
     is_new_file: bool,
 }
 
@@ -53,12 +55,12 @@ impl Prepared {
         if authorities::is_present(engine, &issuer)? {
             // Asked for again, or to be refused: either way its key stays what it is.
             let key = vault.load(&issuer).map_err(|error| no_key(&error))?;
-            return Ok(Self { issuer, key, certificate: None, is_new_file: false });
+            return Ok(Self { issuer, key, certificate: None, is_shared: false, is_new_file: false });
         }
         let is_new_file = !vault.holds(&issuer);
+        let is_shared = matches!(source, Source::Brought { is_shared: true, .. });
         let (key, certificate) = match source {
-            Source::Made if is_new_file => (KeyPair::generate().map_err(|error| no_key(&error))?, None),
-            Source::Made => (vault.load(&issuer).map_err(|error| no_key(&error))?, None),
+            Source::Made => (made(vault, &issuer)?, None),
             Source::Brought { certificate, key, is_shared } => {
                 if brought::is_kubeadms(&certificate) && !is_shared {
                     return Err(Rejected::invalid(
@@ -84,7 +86,12 @@ impl Prepared {
         if !vault.holds(&issuer) {
             vault.store(&issuer, &key, &*engine.world().entropy).map_err(|error| no_key(&error))?;
         }
-        Ok(Self { issuer, key, certificate, is_new_file })
+        Ok(Self { issuer, key, certificate, is_shared, is_new_file })
+    }
+
+    /// Whether an API server trusts it too.
+    pub(super) const fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     /// Its name.
@@ -134,6 +141,17 @@ impl Prepared {
         }
         Err(rejected)
     }
+}
+
+/// A key of our own: the one that a request was made for, if there is one; never one that somebody had brought.
+fn made(vault: &Vault, issuer: &IssuerName) -> Result<KeyPair, Rejected> {
+    if vault.holds(issuer) {
+        let key = vault.load(issuer).map_err(|error| no_key(&error))?;
+        if key.is_compatible(&PKCS_ECDSA_P256_SHA256) {
+            return Ok(key);
+        }
+    }
+    KeyPair::generate().map_err(|error| no_key(&error))
 }
 
 /// A request, in DER, for a CA whose key is made here and stays here; the same key until one is signed.
