@@ -30,6 +30,13 @@ fn ids_that_could_deceive_are_refused() {
     assert!(!refusal::<IdentityId>("a\x1b[31mb").contains('\x1b'));
 }
 
+proptest::proptest! {
+    #[test]
+    fn ascii_names_are_judged_as_if_they_were_folded(name in "[ -~\t\r\n]{0,2}([sS] ?[yY]\t?[sS][tT][eE]\n?[mM]:?)?[ -~\t]{0,6}") {
+        proptest::prop_assert_eq!(is_reserved_by_kubernetes(&name), begins_with_system(folded(&name).chars()));
+    }
+}
+
 #[test]
 fn names_that_kubernetes_keeps_are_refused_in_every_disguise() {
     for group in
