@@ -139,7 +139,7 @@ certificates and CRLs, and to have one CA below it.
 
 Examples:  portcullis init --config authority.toml --admin ana --out ana.toml
            portcullis init --config authority.toml --root-request root.csr
-           portcullis init --config authority.toml --root-cert root.pem --admin ana")]
+           portcullis init --config authority.toml --root-cert root.pem")]
 pub(super) struct Init {
     /// The configuration.
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
