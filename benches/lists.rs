@@ -1,0 +1,203 @@
+//! CRLs of 10,000, 100,000 and a million entries, beside one SHA-256 over the same octets, which signing cannot do without.
+//! In turns; what counts is the time on the core. Each in a process of its own, for its memory.
+//!
+//! `again` signs entries that are encoded already into the buffer of the list before; `fresh` into memory fresh from the
+//! system; `published` is all that the authority does for its list: it announces it, picks the dead from the roll, encodes,
+//! signs, and writes the file.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a bench that cannot go on has failed")]
+#![allow(clippy::print_stdout, reason = "the figures")]
+
+#[path = "support/authority.rs"]
+mod authority;
+#[path = "support/openssl.rs"]
+mod openssl;
+#[path = "support/pairs.rs"]
+mod pairs;
+#[path = "support/record.rs"]
+mod record;
+mod support;
+
+use std::fs;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use portcullis::ca::keys::Issuer;
+use portcullis::ident::Serial;
+use portcullis::publish::crl::Lists;
+use portcullis::publish::roll::Member;
+use portcullis::standing::{Cut, CutKey, Revision};
+use portcullis::status::{Change, Credential};
+use portcullis::world::{Clock as _, SystemClock};
+use portcullis::x509::crl::{Crl, Entry, ToBeSigned, encode_entry};
+use portcullis::x509::reason::Reason;
+
+use authority::Authority;
+use openssl::OpenSsl;
+use pairs::{Pairs, worked};
+use record::{FAR, fingerprint};
+use support::mixed;
+
+const SIZES: [u64; 3] = [10_000, 100_000, 1_000_000];
+/// Entries that are kept encoded in one piece.
+const CHUNK: usize = 4096;
+
+fn main() {
+    let Some(case) = support::case() else { return };
+    match case.split('|').collect::<Vec<_>>().as_slice() {
+        [""] => {
+            for size in SIZES {
+                ["again", "fresh", "published"].iter().for_each(|kind| support::run(&format!("{kind}|{size}")));
+            }
+        }
+        ["published", size] => published(size.parse().unwrap()),
+        [kind, size] => encoded(kind, size.parse().unwrap()),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Signs what is encoded already.
+fn encoded(kind: &str, size: u64) {
+    let authority = Authority::new();
+    let issuer = authority.issuer();
+    let chunks = chunks(size);
+    let list = fields(&issuer);
+    let mut out = Vec::new();
+    // What is hashed has to be there first; and this is the list before.
+    list.sign_into(&chunks, &issuer.key, &mut out).unwrap();
+    let before = out.clone();
+    if kind == "fresh" {
+        out = Vec::new();
+    }
+    let held = Memory::begin();
+    let pairs = Pairs::measure(
+        || hash(&before),
+        || {
+            worked(|| match kind {
+                "again" => list.sign_into(&chunks, &issuer.key, &mut out).unwrap(),
+                "fresh" => out = black_box(list.sign(&chunks, &issuer.key).unwrap()),
+                other => panic!("{other}"),
+            })
+        },
+    );
+    tell(kind, size, &pairs, &held);
+    check(&authority, &out, size);
+}
+
+/// All that is done for a list of the authority.
+fn published(size: u64) {
+    let authority = Authority::new();
+    let issuer = authority.issuer();
+    revoke(&authority, size);
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, keyring) = (Arc::clone(&authority.engine), Arc::clone(&authority.authorities.keyring));
+    let (statuses, roll) = (Arc::clone(&authority.statuses), Arc::clone(&authority.roll));
+    let lists = Lists::new(engine, keyring, statuses, roll, folder.path()).unwrap();
+    let before = lists.publish(&issuer).unwrap().der;
+    let (held, mut times) = (Memory::begin(), Vec::new());
+    let pairs = Pairs::measure(
+        || hash(&before),
+        || {
+            let start = Instant::now();
+            let worked = worked(|| drop(lists.publish(&issuer).unwrap()));
+            times.push(start.elapsed().as_secs_f64());
+            worked
+        },
+    );
+    tell("published", size, &pairs, &held);
+    println!("    {:.0} ms with the waiting for the disk", pairs::median(&times) * 1e3);
+    let written = fs::read(folder.path().join(format!("{}.crl", issuer.name))).unwrap();
+    check(&authority, &written, size);
+}
+
+fn hash(octets: &[u8]) -> Duration {
+    worked(|| {
+        black_box(digest(&SHA256, octets));
+    })
+}
+
+/// What is in RAM before, and from then on at most.
+struct Memory(u64);
+
+impl Memory {
+    fn begin() -> Self {
+        // What was the most so far is forgotten (proc(5), `clear_refs`).
+        fs::write("/proc/self/clear_refs", "5").unwrap();
+        Self(support::resident(std::process::id()))
+    }
+}
+
+fn tell(kind: &str, size: u64, pairs: &Pairs, held: &Memory) {
+    let [share, least, most] = pairs.share();
+    let peak = support::peak() * 1024;
+    println!(
+        "{kind}, {size} entries: {:.2} ms, the hash {:.2} ms: {:.2} times it ({:.2} to {:.2}); {} MB in RAM before, at \
+         most {} MB; {}",
+        pairs.product() * 1e3,
+        pairs.limit() * 1e3,
+        1.0 / share,
+        1.0 / most,
+        1.0 / least,
+        held.0 / 1_000_000,
+        peak / 1_000_000,
+        support::load(),
+    );
+}
+
+fn serial(number: u64) -> Serial {
+    let mut octets = [0; 20];
+    octets[..8].copy_from_slice(&mixed(number).to_be_bytes());
+    octets[8..16].copy_from_slice(&mixed(number ^ (1 << 62)).to_be_bytes());
+    Serial::from_random(octets)
+}
+
+/// Entries with a reason, sorted and encoded.
+fn chunks(size: u64) -> Vec<Vec<u8>> {
+    let revoked_at = SystemClock.now();
+    let mut serials: Vec<Serial> = (0..size).map(serial).collect();
+    serials.sort_unstable();
+    let encode = |serials: &[Serial]| {
+        let mut out = Vec::new();
+        for serial in serials {
+            let reason = Some(Reason::KeyCompromise);
+            encode_entry(&Entry { serial: *serial, revoked_at, reason }, &mut out);
+        }
+        out
+    };
+    serials.chunks(CHUNK).map(encode).collect()
+}
+
+fn fields(issuer: &Issuer) -> ToBeSigned {
+    let this_update = SystemClock.now().whole_seconds();
+    ToBeSigned {
+        issuer: issuer.certificate.subject_der.clone(),
+        authority_key_id: issuer.certificate.extensions.subject_key_id.clone().unwrap(),
+        number: vec![1],
+        this_update,
+        next_update: this_update.after(Duration::from_hours(72)),
+    }
+}
+
+/// Puts so many revoked certificates on the roll, as following the journal does.
+fn revoke(authority: &Authority, size: u64) {
+    let (name, at) = (authority.issuer().name.clone(), SystemClock.now());
+    let member = |number| (serial(number), Member { fingerprint: fingerprint(number), not_after: FAR });
+    authority.roll.add_all(name.clone(), (0..size).map(member).collect());
+    let issued = Revision { era: 1, number: 1 };
+    authority.statuses.apply((0..size).flat_map(|number| {
+        let key = fingerprint(number).short();
+        let cut_keys = vec![CutKey::Issuer(name.clone())];
+        let credential = Credential { key, issued, not_after: FAR, cut_keys };
+        let cut = Cut { revision: Revision { era: 1, number: 2 }, at, reason: Reason::KeyCompromise };
+        [Change::Recorded(credential), Change::Revoked(key, cut)]
+    }));
+}
+
+fn check(authority: &Authority, list: &[u8], size: u64) {
+    let openssl = OpenSsl::new();
+    openssl.file("ca.pem", authority.chain()).file("list.crl", list);
+    let said = openssl.run("crl -in list.crl -inform DER -CAfile ca.pem -noout");
+    assert!(said.contains("verify OK"), "{said}");
+    assert_eq!(Crl::from_der(list).unwrap().entries.len() as u64, size);
+}
