@@ -181,7 +181,7 @@ fn a_company_root_signs_for_a_key_that_stays_here_and_every_reader_follows_the_c
 
 #[test]
 fn a_rotation_under_load_costs_not_one_good_request_and_a_stolen_ca_lets_nobody_in() {
-    let (authority, upstream) = (Demo::start(), Demo::start());
+    let (mut authority, upstream) = (Demo::start(), Demo::start());
     let cluster = Cluster::add(&authority, "east");
     authority.admin(["user", "add", "ana"]).ok();
     let old = kubeconfig(&authority, "east", "ana");
@@ -262,6 +262,10 @@ fn a_rotation_under_load_costs_not_one_good_request_and_a_stolen_ca_lets_nobody_
     for refused in [["cluster", "revoke-ca", "east", "9", "--yes"], ["cluster", "revoke-ca", "north", "1", "--yes"]] {
         authority.admin(refused).ended(1).saying(&["there is no authority"]);
     }
+    // A responder of an ended CA is made anew like any other: it is still asked.
+    authority.stop();
+    authority.start_again();
+    assert_eq!(ocsp(&authority, &first, &old.certificate), "revoked");
 }
 
 #[test]

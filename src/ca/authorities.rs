@@ -133,6 +133,14 @@ pub fn present(txn: &mut Txn<'_>, issuer: &IssuerName) -> Result<AuthorityRow, R
     }
 }
 
+/// The authority exists, retired or not; asserted.
+pub(super) fn must_be_recorded(txn: &mut Txn<'_>, issuer: &IssuerName) -> Result<(), Rejected> {
+    match txn.get::<AuthorityRow>(issuer)? {
+        Some(_) => Ok(()),
+        None => Err(Rejected::new(Code::Unavailable, format!("the authority {issuer} is not on the record"))),
+    }
+}
+
 /// The authority exists and has not been retired; asserted.
 pub fn must_sign(txn: &mut Txn<'_>, issuer: &IssuerName) -> Result<(), Rejected> {
     let row = txn.get::<AuthorityRow>(issuer)?;

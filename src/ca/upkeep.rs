@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::authorities::{self, must_sign};
+use super::authorities::{must_be_recorded, must_sign};
 use super::keys::Keyring;
 use super::sign::{self, Holding};
 use super::template::{INFRASTRUCTURE_LIFETIME, Places, RESPONDER_LIFETIME, Wanted};
@@ -75,7 +75,7 @@ impl Command for Equip {
         match self.equipment {
             Equipment::Server { .. } => must_sign(txn, &issuer)?,
             // That everything it signed is revoked must be said for as long as somebody asks.
-            Equipment::Responder(_) => drop(authorities::present(txn, &issuer)?),
+            Equipment::Responder(_) => must_be_recorded(txn, &issuer)?,
         }
         let issuer = self.keyring.issuer(&issuer)?;
         let signed = sign::sign(&self.wanted(), &issuer, &self.places, Holding::default(), moment)?;
