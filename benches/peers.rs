@@ -1,4 +1,4 @@
-//! What the openssl command takes for what the authority does: a certificate from a request, a CRL, an OCSP answer.
+//! What openssl and cfssl take for what the authority does: a certificate from a request, a CRL, an OCSP answer.
 //!
 //! In turns in the same run; what counts is time on a core, by the kernel's count of hundredths for what has ended. openssl
 //! pays for a process each time and reads its files, as its users do; the authority is in the process of the bench.
@@ -13,15 +13,15 @@ mod openssl;
 mod pairs;
 #[path = "support/revoked.rs"]
 mod revoked;
+#[path = "support/service.rs"]
+mod service;
 mod support;
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::fs;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use portcullis::ident::Serial;
 use portcullis::publish::ocsp::Responders;
@@ -34,6 +34,7 @@ use authority::Authority;
 use openssl::OpenSsl;
 use pairs::{Pairs, median, worked};
 use revoked::serial;
+use service::Service;
 
 /// Certificates, and answers, in one turn of openssl's.
 const EACH: u32 = 50;
@@ -50,6 +51,7 @@ fn main() {
     openssl.file("ca.pem", pem::write(Label::Certificate, issuer.certificate.der()));
     openssl.file("ca.key", issuer.key.serialize_pem()).file("chain.pem", authority.chain());
     certificates(&authority, &openssl);
+    cfssl(&authority, &openssl);
     answers(&authority, &openssl);
     for (size, times) in LISTS {
         list(&openssl, size, times);
@@ -57,23 +59,60 @@ fn main() {
 }
 
 fn certificates(authority: &Authority, openssl: &OpenSsl) {
-    let request =
-        || CertificateParams::default().serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap();
     openssl.file("user.csr", request());
     openssl.file("user.ext", "keyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\n");
     let arguments = "x509 -req -in user.csr -CA ca.pem -CAkey ca.key -days 30 -extfile user.ext -out user.pem";
-    let pairs = Pairs::measure(
-        || ended(|| (0..EACH).for_each(|_| drop(openssl.run(arguments)))) / EACH,
-        || {
-            let requests: Vec<String> = (0..EACH).map(|_| request()).collect();
-            let issue = |request: &String| {
-                authority.issue(Request::from_pem_or_der(request.as_bytes()).unwrap().public_key);
-            };
-            worked(|| requests.iter().for_each(issue)) / EACH
-        },
-    );
+    let pairs =
+        Pairs::measure(|| ended(|| (0..EACH).for_each(|_| drop(openssl.run(arguments)))) / EACH, || issue(authority));
     assert!(openssl.run("verify -CAfile chain.pem -purpose sslclient user.pem").contains("user.pem: OK"));
     tell("a certificate (`openssl x509 -req`)", &pairs);
+}
+
+/// `cfssl serve` signs what anybody asks for and records nothing; one connection is kept.
+fn cfssl(authority: &Authority, openssl: &OpenSsl) {
+    if Command::new("cfssl").arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
+        println!("cfssl is not on the path");
+        return;
+    }
+    openssl.file(
+        "cfssl.json",
+        r#"{"signing":{"default":{"usages":["digital signature","client auth"],"expiry":"720h"}}}"#,
+    );
+    let port = service::port();
+    let mut command = Command::new("cfssl");
+    command.args("serve -ca ca.pem -ca-key ca.key -config cfssl.json -address 127.0.0.1 -port".split(' '));
+    let service = Service::start(command.arg(port.to_string()), openssl.folder(), port, "Now listening");
+    let mut connection = service.connect();
+    let mut last = serde_json::Value::Null;
+    let pairs = Pairs::measure(
+        || {
+            let before = support::on_core(service.pid());
+            for _ in 0..EACH {
+                let wish = serde_json::json!({ "certificate_request": request(), "hosts": [""] }).to_string();
+                let answer = connection.ask("POST /api/v1/cfssl/sign HTTP/1.1", "application/json", wish.as_bytes());
+                last = serde_json::from_slice(&answer).unwrap();
+            }
+            (support::on_core(service.pid()) - before) / EACH
+        },
+        || issue(authority),
+    );
+    openssl.file("user.pem", last["result"]["certificate"].as_str().unwrap());
+    assert!(openssl.run("verify -CAfile chain.pem -purpose sslclient user.pem").contains("user.pem: OK"));
+    tell("a certificate (`cfssl serve`, over HTTP; ours without)", &pairs);
+}
+
+/// The time for each of the authority's.
+fn issue(authority: &Authority) -> Duration {
+    let requests: Vec<String> = (0..EACH).map(|_| request()).collect();
+    let issue = |request: &String| {
+        authority.issue(Request::from_pem_or_der(request.as_bytes()).unwrap().public_key);
+    };
+    worked(|| requests.iter().for_each(issue)) / EACH
+}
+
+/// A signing request in PEM, with a key of its own.
+fn request() -> String {
+    CertificateParams::default().serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap()
 }
 
 fn answers(authority: &Authority, openssl: &OpenSsl) {
@@ -86,14 +125,19 @@ fn answers(authority: &Authority, openssl: &OpenSsl) {
     openssl.run("ocsp -issuer ca.pem -cert user.pem -reqout question.der");
     let question = openssl.read("question.der");
     openssl.file("index.txt", format!("V\t301122040000Z\t\t{}\tunknown\t/CN=alice\n", hexadecimal(&row.serial)));
-    let responder = Responder::start(openssl);
+    let port = service::port();
+    let mut command = Command::new("openssl");
+    command.args(["ocsp", "-port", &port.to_string()]);
+    command.args("-index index.txt -rsigner ca.pem -rkey ca.key -CA ca.pem -nmin 10".split(' '));
+    let responder = Service::start(&mut command, openssl.folder(), port, "waiting for OCSP client");
+    let ask = || responder.connect().ask("POST / HTTP/1.0", "application/ocsp-request", &question);
     let mut last = [Vec::new(), Vec::new()];
     let [theirs, ours] = &mut last;
     let pairs = Pairs::measure(
         || {
-            let before = support::on_core(responder.child.id());
-            (0..EACH).for_each(|_| *theirs = responder.ask(&question));
-            (support::on_core(responder.child.id()) - before) / EACH
+            let before = support::on_core(responder.pid());
+            (0..EACH).for_each(|_| *theirs = ask());
+            (support::on_core(responder.pid()) - before) / EACH
         },
         || worked(|| (0..EACH).for_each(|_| *ours = responders.answer(&question, &SystemClock).der.to_vec())) / EACH,
     );
@@ -131,7 +175,7 @@ fn list(openssl: &OpenSsl, size: u64, times: usize) {
 fn tell(name: &str, pairs: &Pairs) {
     let [times, least, most] = pairs.share();
     println!(
-        "{name}: openssl {:.3} ms, the authority {:.4} ms: {times:.1} times as long ({least:.1} to {most:.1}); {}",
+        "{name}: the peer {:.3} ms, the authority {:.4} ms: the peer takes {times:.1} times as long ({least:.1} to {most:.1}); {}",
         pairs.limit() * 1e3,
         pairs.product() * 1e3,
         support::load(),
@@ -152,58 +196,4 @@ fn ended(what: impl FnOnce()) -> Duration {
     let before = count();
     what();
     Duration::from_millis((count() - before) * 10)
-}
-
-/// `openssl ocsp` as a server; killed when dropped.
-struct Responder {
-    child: Child,
-    port: u16,
-}
-
-impl Responder {
-    fn start(openssl: &OpenSsl) -> Self {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let mut command = Command::new("openssl");
-        command.args(["ocsp", "-port", &port.to_string()]);
-        command.args("-index index.txt -rsigner ca.pem -rkey ca.key -CA ca.pem -nmin 10".split(' '));
-        let said = File::create(openssl.path("said")).unwrap();
-        command.current_dir(openssl.folder()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
-        let responder = Self { child: command.spawn().unwrap(), port };
-        let until = Instant::now() + Duration::from_secs(10);
-        // It answers nobody any more once somebody has hung up without a question, so nobody knocks.
-        while !String::from_utf8_lossy(&openssl.read("said")).contains("waiting for OCSP client") {
-            assert!(Instant::now() < until, "openssl does not listen");
-            std::thread::park_timeout(Duration::from_millis(5));
-        }
-        responder
-    }
-
-    /// The body of its answer.
-    fn ask(&self, question: &[u8]) -> Vec<u8> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let kind = "Content-Type: application/ocsp-request";
-        let head = format!("POST / HTTP/1.0\r\n{kind}\r\nContent-Length: {}\r\n\r\n", question.len());
-        stream.write_all(&[head.as_bytes(), question].concat()).unwrap();
-        // It closes a connection only when it takes the next one.
-        let mut stream = BufReader::new(stream);
-        let (mut line, mut length) = (String::new(), 0);
-        while line.trim_end() != "" || length == 0 {
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap();
-            }
-            line.clear();
-            assert_ne!(stream.read_line(&mut line).unwrap(), 0, "it ended within the head");
-        }
-        let mut answer = vec![0; length];
-        stream.read_exact(&mut answer).unwrap();
-        answer
-    }
-}
-
-impl Drop for Responder {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
 }
