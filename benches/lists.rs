@@ -15,6 +15,8 @@ mod openssl;
 mod pairs;
 #[path = "support/record.rs"]
 mod record;
+#[path = "support/revoked.rs"]
+mod revoked;
 mod support;
 
 use std::fs;
@@ -23,25 +25,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use portcullis::ca::keys::Issuer;
-use portcullis::ident::Serial;
 use portcullis::publish::crl::Lists;
 use portcullis::publish::roll::Member;
 use portcullis::standing::{Cut, CutKey, Revision};
 use portcullis::status::{Change, Credential};
 use portcullis::world::{Clock as _, SystemClock};
-use portcullis::x509::crl::{Crl, Entry, ToBeSigned, encode_entry};
+use portcullis::x509::crl::Crl;
 use portcullis::x509::reason::Reason;
 
 use authority::Authority;
 use openssl::OpenSsl;
 use pairs::{Pairs, worked};
 use record::{FAR, fingerprint};
-use support::mixed;
+use revoked::{chunks, fields, serial};
 
 const SIZES: [u64; 3] = [10_000, 100_000, 1_000_000];
-/// Entries that are kept encoded in one piece.
-const CHUNK: usize = 4096;
 
 fn main() {
     let Some(case) = support::case() else { return };
@@ -61,7 +59,7 @@ fn main() {
 fn encoded(kind: &str, size: u64) {
     let authority = Authority::new();
     let issuer = authority.issuer();
-    let chunks = chunks(size);
+    let chunks = chunks((0..size).map(serial).collect());
     let list = fields(&issuer);
     let mut out = Vec::new();
     // What is hashed has to be there first; and this is the list before.
@@ -143,40 +141,6 @@ fn tell(kind: &str, size: u64, pairs: &Pairs, held: &Memory) {
         peak / 1_000_000,
         support::load(),
     );
-}
-
-fn serial(number: u64) -> Serial {
-    let mut octets = [0; 20];
-    octets[..8].copy_from_slice(&mixed(number).to_be_bytes());
-    octets[8..16].copy_from_slice(&mixed(number ^ (1 << 62)).to_be_bytes());
-    Serial::from_random(octets)
-}
-
-/// Entries with a reason, sorted and encoded.
-fn chunks(size: u64) -> Vec<Vec<u8>> {
-    let revoked_at = SystemClock.now();
-    let mut serials: Vec<Serial> = (0..size).map(serial).collect();
-    serials.sort_unstable();
-    let encode = |serials: &[Serial]| {
-        let mut out = Vec::new();
-        for serial in serials {
-            let reason = Some(Reason::KeyCompromise);
-            encode_entry(&Entry { serial: *serial, revoked_at, reason }, &mut out);
-        }
-        out
-    };
-    serials.chunks(CHUNK).map(encode).collect()
-}
-
-fn fields(issuer: &Issuer) -> ToBeSigned {
-    let this_update = SystemClock.now().whole_seconds();
-    ToBeSigned {
-        issuer: issuer.certificate.subject_der.clone(),
-        authority_key_id: issuer.certificate.extensions.subject_key_id.clone().unwrap(),
-        number: vec![1],
-        this_update,
-        next_update: this_update.after(Duration::from_hours(72)),
-    }
 }
 
 /// Puts so many revoked certificates on the roll, as following the journal does.

@@ -35,6 +35,8 @@ const CLUSTER: &str = "north";
 /// The user who is issued certificates, and the group that they are in.
 pub(crate) const USER: &str = "alice";
 pub(crate) const GROUP: &str = "team";
+/// The first admin.
+pub(crate) const ADMIN: &str = "root-admin";
 
 /// The authority, and the answers that follow its journal.
 pub(crate) struct Authority {
@@ -80,7 +82,7 @@ impl Authority {
             reuse: false,
         };
         engine.run(&beginning, &user).unwrap();
-        let admin = "root-admin".parse().unwrap();
+        let admin = ADMIN.parse().unwrap();
         let row = init::first_admin(&engine, &authorities, &admin, fresh()).unwrap().row;
         let (serial, fingerprint) = (row.serial, row.fingerprint);
         let admin = Actor::Holder(Holder { id: admin, serial, fingerprint, realm: Realm::Management });
