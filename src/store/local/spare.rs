@@ -19,6 +19,9 @@ const NAME: &str = "spare";
 /// Its name while its zeros are written.
 const UNFINISHED: &str = "spare.new";
 
+/// The name of the thread that makes spares.
+pub(super) const THREAD: &str = "store-spare";
+
 /// Where the spare lies.
 pub(super) fn path(journal: &Path) -> PathBuf {
     journal.join(NAME)
@@ -108,7 +111,7 @@ impl Spares {
         let state = Mutex::new(State { spare: Spare::Making, stopping: false });
         let shared = Arc::new(Shared { state, changed: Condvar::new() });
         let theirs = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("store-spare".to_owned());
+        let thread = std::thread::Builder::new().name(THREAD.to_owned());
         let thread = thread.spawn(move || theirs.work(&*disk, &journal, length, pause))?;
         Ok(Self { shared, thread: Some(thread) })
     }

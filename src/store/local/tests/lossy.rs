@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::super::spare::THREAD;
 use super::dice::Dice;
 use super::witness;
 use crate::disk::{Disk, DiskFile, SystemDisk};
@@ -29,6 +30,9 @@ pub(super) struct State {
     pub(super) durable_names: BTreeMap<PathBuf, usize>,
     /// Changes of names that were not synced, oldest first.
     pub(super) pending: Vec<Renaming>,
+    /// Names of segments that whoever gave them has not synced yet. What the thread that makes spares syncs along does not
+    /// count: whether it comes in between is chance.
+    pub(super) owed: Vec<PathBuf>,
     root: PathBuf,
     dice: Dice,
     /// After so many more calls the power goes; where yes, only writes and syncs of segments count.
@@ -69,6 +73,7 @@ impl LossyDisk {
             durable_names: names.clone(),
             names,
             pending: Vec::new(),
+            owed: Vec::new(),
             root: root.to_owned(),
             dice,
             until_cut: None,
@@ -192,6 +197,7 @@ impl State {
             }
             file.now.clone_from(&file.durable);
         }
+        self.owed.clear();
         let names = std::mem::take(&mut self.durable_names);
         let is_reached = |path: &Path| {
             path.ancestors().skip(1).take_while(|it| it.starts_with(&self.root)).all(|it| names.contains_key(it))
@@ -308,6 +314,9 @@ impl Disk for LossyDisk {
         state.broken.extend(broken);
         let folder = from.parent().unwrap().to_owned();
         assert_eq!(to.parent(), Some(&*folder), "a rename into another folder");
+        if is_segment(to) {
+            state.owed.push(to.to_owned());
+        }
         state.rename(Renaming { folder, gone: Some(from.to_owned()), come: Some((to.to_owned(), id)) });
         state.done()
     }
@@ -317,6 +326,9 @@ impl Disk for LossyDisk {
         let (synced, pending): (Vec<_>, _) =
             std::mem::take(&mut state.pending).into_iter().partition(|it| it.folder == path);
         state.pending = pending;
+        if std::thread::current().name() != Some(THREAD) {
+            state.owed.retain(|name| name.parent() != Some(path));
+        }
         for renaming in synced {
             renaming.apply(&mut state.durable_names);
         }

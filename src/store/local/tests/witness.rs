@@ -23,7 +23,7 @@ pub(super) fn of_write(state: &mut State, id: usize, bytes: &[u8], offset: usize
     if is_segment(&name) && bytes.starts_with(FRAME) {
         state.witnessed.1 += 1;
         let apart = offset.is_multiple_of(BLOCK) && bytes.len().is_multiple_of(BLOCK);
-        let named = state.durable_names.get(&name) == Some(&id);
+        let named = state.durable_names.get(&name) == Some(&id) && !state.owed.contains(&name);
         let settled = state.files[id].dirty.is_empty();
         let well = apart && named && settled;
         return (!well).then(|| format!("{}: a frame at {offset}: {apart} {named} {settled}", name.display()));
