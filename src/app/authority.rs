@@ -293,8 +293,12 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Until when the root's list is good, if there is one.
+    /// Until when the root's list is good, if there is one and no list waits to be written to the folder: without the
+    /// root's key, the next start has the folder's alone.
     pub fn root_list(&self) -> Option<Timestamp> {
+        if self.lists.has_unwritten() {
+            return None;
+        }
         self.lists.published(&IssuerName::root()).map(|list| list.next_update)
     }
 

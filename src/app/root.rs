@@ -37,8 +37,9 @@ pub fn detach(places: &Places, out: &Path) -> Result<Timestamp, AppError> {
     if was_detached && !ground.vault.holds(&root) {
         return Err(AppError::new("detaching the root's key", "it was taken off this host before"));
     }
-    let list =
-        loaded.root_list().ok_or_else(|| AppError::new("detaching the root's key", "its list was not signed"))?;
+    let list = loaded.root_list().ok_or_else(|| {
+        AppError::new("detaching the root's key", "its list was not signed, or not written to its folder")
+    })?;
     let certificate = certificate_of(&ground.engine, &root).doing("reading the root's certificate")?;
     let place = Place { public_url: loaded.authorities.places.public_url.clone() };
     drop(loaded);
