@@ -173,6 +173,7 @@ impl Loaded {
     fn over(store: Arc<LocalStore>, folder: &Path) -> Self {
         let (statuses, roll, newest) = (Arc::new(Statuses::empty()), Arc::<Roll>::default(), Arc::<Newest>::default());
         let kept = Kept::new(Arc::new(SystemDisk), folder);
+        let hold = store.hold_index();
         let follower = StatusFollower::load(
             &*store,
             Arc::clone(&statuses),
@@ -181,6 +182,7 @@ impl Loaded {
             Arc::clone(&newest),
             Some(&kept),
         );
+        drop(hold);
         let following = Following::start(Arc::clone(&store) as Arc<dyn Store>, follower.unwrap()).unwrap();
         Self { statuses, roll, newest, kept, store, following }
     }

@@ -156,6 +156,7 @@ impl Authority {
             (Arc::new(Statuses::empty()), Arc::new(Roll::default()), Arc::new(Tail::default()));
         let store = Arc::clone(ground.engine.store());
         let kept = Kept::new(Arc::new(SystemDisk), &places.store);
+        let hold = ground.store.hold_index();
         let follower = StatusFollower::load(
             &*store,
             Arc::clone(&statuses),
@@ -164,6 +165,7 @@ impl Authority {
             Arc::clone(ground.engine.newest()),
             Some(&kept),
         );
+        drop(hold);
         let follower = follower.doing("reading what is on record")?;
         let following = Following::start(store, follower).doing("following the journal")?;
         let earlier = ground.engine.ask(&Actor::System(Part::Upkeep), &ListInstances);

@@ -124,24 +124,20 @@ impl Kept {
         }
         let Some(facts) = read_section(&*file, &head.facts)? else { return Ok(None) };
         let Ok(Facts { issuers, changes }) = postcard::from_bytes::<Facts>(&facts) else { return Ok(None) };
-        let Some(sets) = read_section(&*file, &head.cut_sets)? else { return Ok(None) };
-        let mut snapshot = Snapshot::default();
-        let mut rest = sets.as_slice();
-        let mut known = 0_u32;
-        while !rest.is_empty() {
-            let Ok((set, behind)) = postcard::take_from_bytes::<Vec<CutKey>>(rest) else { return Ok(None) };
-            if snapshot.cut_set(set) != known {
+        // Both are long and neither needs the other: who waits for a start waits half as long.
+        let (sets, credentials) = std::thread::scope(|scope| {
+            let sets = scope.spawn(|| read_cut_sets(&*file, &head.cut_sets));
+            let credentials = read_credentials(&*file, &head.credentials);
+            let sets = sets.join().unwrap_or_else(|_| Err(io::Error::other("reading the cut sets ended early")));
+            (sets, credentials)
+        });
+        let (Some((mut snapshot, known)), Some(credentials)) = (sets?, credentials?) else { return Ok(None) };
+        let mut of: Vec<Vec<(crate::ident::Serial, Member)>> = issuers.iter().map(|_| Vec::new()).collect();
+        for record in credentials {
+            // Without its cut keys a credential could never be cut off.
+            if record.cut_set >= known {
                 return Ok(None);
             }
-            known = known.saturating_add(1);
-            rest = behind;
-        }
-        drop(sets);
-        let Some(credentials) = read_section(&*file, &head.credentials)? else { return Ok(None) };
-        let mut of: Vec<Vec<(crate::ident::Serial, Member)>> = issuers.iter().map(|_| Vec::new()).collect();
-        for octets in credentials.chunks_exact(RECORD) {
-            // Without its cut keys a credential could never be cut off.
-            let Some(record) = Record::decode(octets).filter(|record| record.cut_set < known) else { return Ok(None) };
             let Some(issued) = usize::try_from(record.issuer).ok().and_then(|place| of.get_mut(place)) else {
                 return Ok(None);
             };
@@ -203,6 +199,27 @@ fn fill(file: &dyn DiskFile, answers: &Answers<'_>, cursor: Revision, now: Times
     block.extend_from_slice(&head);
     block.extend_from_slice(digest(&SHA256, &block).as_ref());
     file.write_at(&block, 0)
+}
+
+/// Answers that have nothing but the cut sets, and how many these are; none where they are damaged.
+fn read_cut_sets(file: &dyn DiskFile, section: &Section) -> io::Result<Option<(Snapshot, u32)>> {
+    let Some(octets) = read_section(file, section)? else { return Ok(None) };
+    let (mut snapshot, mut known, mut rest) = (Snapshot::default(), 0_u32, octets.as_slice());
+    while !rest.is_empty() {
+        let Ok((set, behind)) = postcard::take_from_bytes::<Vec<CutKey>>(rest) else { return Ok(None) };
+        if snapshot.cut_set(set) != known {
+            return Ok(None);
+        }
+        known = known.saturating_add(1);
+        rest = behind;
+    }
+    Ok(Some((snapshot, known)))
+}
+
+/// The credentials, in the order in which they were written; none where they are damaged.
+fn read_credentials(file: &dyn DiskFile, section: &Section) -> io::Result<Option<Vec<Record>>> {
+    let Some(octets) = read_section(file, section)? else { return Ok(None) };
+    Ok(octets.chunks_exact(RECORD).map(Record::decode).collect())
 }
 
 fn read_head(file: &dyn DiskFile) -> io::Result<Option<Head>> {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::cut_sets::CutSets;
 use super::places::Places;
 use super::{Change, Credential, Lock, LockKey, Status};
 use crate::ident::{ClusterName, ShortFingerprint};
@@ -35,13 +36,6 @@ struct Slot {
     /// Unix seconds; certificates end before 2106.
     not_after: u32,
     cut_set: u32,
-}
-
-/// Sets of cut keys, each kept once: the certificates of one holder share theirs.
-#[derive(Debug, Default)]
-struct CutSets {
-    sets: Vec<Arc<[CutKey]>>,
-    places: HashMap<Arc<[CutKey]>, u32>,
 }
 
 impl Index {
@@ -150,7 +144,7 @@ impl Index {
 
     /// Cut sets in the order of their places.
     pub(super) fn cut_sets(&self, from: usize, limit: usize) -> Vec<Arc<[CutKey]>> {
-        self.cut_sets.sets.iter().skip(from).take(limit).cloned().collect()
+        self.cut_sets.page(from, limit)
     }
 
     /// The place of a set of cut keys, which is new unless it was there.
@@ -240,24 +234,6 @@ impl Slot {
 
     fn not_after(&self) -> Timestamp {
         Timestamp::from_unix_seconds(i64::from(self.not_after))
-    }
-}
-
-impl CutSets {
-    fn place(&mut self, mut cut_keys: Vec<CutKey>) -> u32 {
-        cut_keys.sort_unstable();
-        if let Some(place) = self.places.get(cut_keys.as_slice()) {
-            return *place;
-        }
-        let set: Arc<[CutKey]> = cut_keys.into();
-        let place = u32::try_from(self.sets.len()).unwrap_or(u32::MAX);
-        self.sets.push(Arc::clone(&set));
-        self.places.insert(set, place);
-        place
-    }
-
-    fn set(&self, place: u32) -> &[CutKey] {
-        usize::try_from(place).ok().and_then(|place| self.sets.get(place)).map_or(&[], |set| set)
     }
 }
 

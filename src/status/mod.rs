@@ -8,6 +8,7 @@
 //! Read `index` for how an answer is found, `freshness` for how long it holds, `frames` for what authority and proxy
 //! say to each other, `joining` for how a proxy gets its certificates, `mirror` for what a proxy keeps of it on disk.
 
+mod cut_sets;
 mod index;
 mod places;
 pub mod freshness;

@@ -74,7 +74,9 @@ impl Indexer {
         let (view, backlog) = (&self.shared.view, &self.shared.backlog);
         view.detach();
         let stage = view.stage();
+        stage.wait_while_held();
         let mut index = Index::open(&self.folder, |done, of| {
+            stage.wait_while_held();
             stage.set(IndexState::Checking { done, of });
             !backlog.is_stopping()
         })?;
@@ -127,6 +129,7 @@ impl Indexer {
         stage.set(IndexState::Learning { done: 0, of });
         let mut has_room = true;
         self.shared.log.replay(from, end, |position, commits| {
+            stage.wait_while_held();
             learning.take(position, commits)?;
             if learning.changes.octets() >= BATCH {
                 has_room = learning.give()?;

@@ -1,8 +1,10 @@
 //! How the index stands to the journal: what is waited for while it cannot be asked.
 
 use std::fmt;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use super::LocalStore;
 
 /// How the index stands to the journal. Until it is ready, issuing and the directory wait; statuses and revoking do not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,11 +51,34 @@ impl fmt::Display for IndexState {
 pub(super) struct Stage {
     state: Mutex<IndexState>,
     changed: Condvar,
+    /// For how many the work on the index pauses.
+    holds: Mutex<usize>,
+    released: Condvar,
+}
+
+/// The work on the index pauses until this is dropped: [`LocalStore::hold_index`](super::LocalStore::hold_index).
+#[derive(Debug)]
+#[must_use = "the work goes on when this is dropped"]
+pub struct IndexHold<'a> {
+    stage: Arc<Stage>,
+    /// A store that ends waits for that work.
+    _store: &'a LocalStore,
+}
+
+impl Drop for IndexHold<'_> {
+    fn drop(&mut self) {
+        self.stage.let_go();
+    }
 }
 
 impl Default for Stage {
     fn default() -> Self {
-        Self { state: Mutex::new(IndexState::Checking { done: 0, of: 0 }), changed: Condvar::new() }
+        Self {
+            state: Mutex::new(IndexState::Checking { done: 0, of: 0 }),
+            changed: Condvar::new(),
+            holds: Mutex::new(0),
+            released: Condvar::new(),
+        }
     }
 }
 
@@ -81,6 +106,33 @@ impl Stage {
         drop(self.changed.wait_timeout_while(self.lock(), timeout, busy));
     }
 
+    /// Has the work on the index pause.
+    pub(super) fn hold(self: Arc<Self>, store: &LocalStore) -> IndexHold<'_> {
+        self.pause();
+        IndexHold { stage: self, _store: store }
+    }
+
+    /// Waits while somebody has the work pause.
+    pub(super) fn wait_while_held(&self) {
+        let waited = self.released.wait_while(self.holds(), |holds| *holds > 0);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn pause(&self) {
+        let mut holds = self.holds();
+        *holds = holds.saturating_add(1);
+    }
+
+    fn let_go(&self) {
+        let mut holds = self.holds();
+        *holds = holds.saturating_sub(1);
+        self.released.notify_all();
+    }
+
+    fn holds(&self) -> MutexGuard<'_, usize> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, IndexState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -88,7 +140,28 @@ impl Stage {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+
+    #[test]
+    fn the_work_goes_on_when_the_last_has_let_go() {
+        let (stage, gone) = (Stage::default(), AtomicUsize::new(0));
+        stage.pause();
+        stage.pause();
+        std::thread::scope(|scope| {
+            let work = scope.spawn(|| {
+                stage.wait_while_held();
+                gone.load(Ordering::SeqCst)
+            });
+            for _ in 0..2 {
+                gone.fetch_add(1, Ordering::SeqCst);
+                stage.let_go();
+            }
+            assert_eq!(work.join().unwrap(), 2);
+        });
+        stage.wait_while_held();
+    }
 
     #[test]
     fn what_waits_is_told_how_far_it_is() {
