@@ -25,7 +25,7 @@ use self::sections::{RECORD, Record, Section, SectionWriter, read_section};
 use super::roll::{Member, Roll};
 use crate::ca::retention::is_forgettable;
 use crate::disk::{Disk, DiskFile};
-use crate::ident::IssuerName;
+use crate::ident::{IssuerName, Serial};
 use crate::standing::{CutKey, Revision};
 use crate::status::{Change, Snapshot, Statuses};
 use crate::store::Timeline;
@@ -61,7 +61,7 @@ pub struct Found {
     /// The answers.
     pub snapshot: Snapshot,
     /// The roll, by issuer and in the order of serials.
-    pub members: HashMap<IssuerName, Vec<(crate::ident::Serial, Member)>>,
+    pub members: HashMap<IssuerName, Vec<(Serial, Member)>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -124,27 +124,22 @@ impl Kept {
         }
         let Some(facts) = read_section(&*file, &head.facts)? else { return Ok(None) };
         let Ok(Facts { issuers, changes }) = postcard::from_bytes::<Facts>(&facts) else { return Ok(None) };
-        // Both are long and neither needs the other: who waits for a start waits half as long.
+        // Both are long and neither needs the other: who waits for a start waits half as long. The sets are many small
+        // pieces of memory, which are had faster on the thread that was there.
         let (sets, credentials) = std::thread::scope(|scope| {
-            let sets = scope.spawn(|| read_cut_sets(&*file, &head.cut_sets));
-            let credentials = read_credentials(&*file, &head.credentials);
-            let sets = sets.join().unwrap_or_else(|_| Err(io::Error::other("reading the cut sets ended early")));
-            (sets, credentials)
+            let credentials = scope.spawn(|| read_credentials(&*file, &head.credentials, issuers.len()));
+            let sets = read_cut_sets(&*file, &head.cut_sets);
+            let ended = || io::Error::other("reading the credentials ended early");
+            (sets, credentials.join().unwrap_or_else(|_| Err(ended())))
         });
-        let (Some((mut snapshot, known)), Some(credentials)) = (sets?, credentials?) else { return Ok(None) };
-        let mut of: Vec<Vec<(crate::ident::Serial, Member)>> = issuers.iter().map(|_| Vec::new()).collect();
-        for record in credentials {
-            // Without its cut keys a credential could never be cut off.
-            if record.cut_set >= known {
-                return Ok(None);
-            }
-            let Some(issued) = usize::try_from(record.issuer).ok().and_then(|place| of.get_mut(place)) else {
-                return Ok(None);
-            };
-            issued.push((record.serial, Member { fingerprint: record.fingerprint, not_after: record.not_after }));
-            snapshot.place(record.fingerprint.short(), record.issued, record.not_after, record.cut_set);
+        let (Some((sets, known)), Some(credentials)) = (sets?, credentials?) else { return Ok(None) };
+        // Without its cut keys a credential could never be cut off.
+        if credentials.cut_sets > known {
+            return Ok(None);
         }
-        let members = issuers.into_iter().zip(of).collect();
+        let mut snapshot = credentials.snapshot;
+        snapshot.take_cut_sets(sets);
+        let members = issuers.into_iter().zip(credentials.members).collect();
         snapshot.apply(changes);
         Ok(Some(Found { cursor: head.cursor, newest: head.newest, snapshot, members }))
     }
@@ -216,10 +211,30 @@ fn read_cut_sets(file: &dyn DiskFile, section: &Section) -> io::Result<Option<(S
     Ok(Some((snapshot, known)))
 }
 
-/// The credentials, in the order in which they were written; none where they are damaged.
-fn read_credentials(file: &dyn DiskFile, section: &Section) -> io::Result<Option<Vec<Record>>> {
+/// What the section of credentials holds.
+struct Credentials {
+    /// The credentials; their cut sets are elsewhere.
+    snapshot: Snapshot,
+    /// How many cut sets there must be for all of them.
+    cut_sets: u32,
+    /// The roll's part, by the place of the issuer.
+    members: Vec<Vec<(Serial, Member)>>,
+}
+
+/// The credentials; none where they are damaged.
+fn read_credentials(file: &dyn DiskFile, section: &Section, issuers: usize) -> io::Result<Option<Credentials>> {
     let Some(octets) = read_section(file, section)? else { return Ok(None) };
-    Ok(octets.chunks_exact(RECORD).map(Record::decode).collect())
+    let (mut snapshot, mut cut_sets, mut members) = (Snapshot::default(), 0, vec![Vec::new(); issuers]);
+    for octets in octets.chunks_exact(RECORD) {
+        let Some(record) = Record::decode(octets) else { return Ok(None) };
+        let Some(issued) = usize::try_from(record.issuer).ok().and_then(|place| members.get_mut(place)) else {
+            return Ok(None);
+        };
+        issued.push((record.serial, Member { fingerprint: record.fingerprint, not_after: record.not_after }));
+        snapshot.place(record.fingerprint.short(), record.issued, record.not_after, record.cut_set);
+        cut_sets = cut_sets.max(record.cut_set.saturating_add(1));
+    }
+    Ok(Some(Credentials { snapshot, cut_sets, members }))
 }
 
 fn read_head(file: &dyn DiskFile) -> io::Result<Option<Head>> {

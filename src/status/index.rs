@@ -152,6 +152,11 @@ impl Index {
         self.cut_sets.place(cut_keys)
     }
 
+    /// Takes the cut sets of another in the place of its own.
+    pub(super) fn take_cut_sets(&mut self, other: Self) {
+        self.cut_sets = other.cut_sets;
+    }
+
     /// Every cut-off, revocation and lock.
     pub(super) fn facts(&self) -> Vec<Change> {
         let cuts = self.cuts.iter().flat_map(|(key, cuts)| cuts.iter().map(|cut| (key.clone(), cut.clone())));

@@ -315,7 +315,12 @@ impl Snapshot {
         self.0.cut_set(cut_keys)
     }
 
-    /// Puts in a credential that is not here yet, whose cut keys are at this place.
+    /// Takes the cut sets of another in the place of its own.
+    pub fn take_cut_sets(&mut self, other: Self) {
+        self.0.take_cut_sets(other.0);
+    }
+
+    /// Puts in a credential that is not here yet, whose cut keys are, or will be, at this place.
     pub fn place(&mut self, key: ShortFingerprint, issued: Revision, not_after: Timestamp, cut_set: u32) {
         self.0.place(key, issued, not_after, cut_set);
     }
