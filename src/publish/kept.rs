@@ -187,8 +187,11 @@ fn fill(file: &dyn DiskFile, answers: &Answers<'_>, cursor: Revision, now: Times
         }
     }
     let cut_sets = cut_sets.end()?;
-    let head = Head { format: FORMAT, timeline: timeline.0, cursor, newest, credentials, facts, cut_sets };
-    let head = postcard::to_allocvec(&head).map_err(io::Error::other)?;
+    write_head(file, &Head { format: FORMAT, timeline: timeline.0, cursor, newest, credentials, facts, cut_sets })
+}
+
+fn write_head(file: &dyn DiskFile, head: &Head) -> io::Result<()> {
+    let head = postcard::to_allocvec(head).map_err(io::Error::other)?;
     let mut block = MAGIC.to_vec();
     block.extend_from_slice(&u32::try_from(head.len()).map_err(io::Error::other)?.to_be_bytes());
     block.extend_from_slice(&head);

@@ -102,3 +102,39 @@ fn a_file_that_is_not_whole_is_as_good_as_none() {
         assert!(kept.read(TIMELINE).unwrap().is_none(), "{length} octets");
     }
 }
+
+/// A file with one credential, whose cut keys are the second of as many sets as there are.
+fn with_cut_sets(folder: &Path, sets: u8) {
+    let file = SystemDisk.create_new(&folder.join(NAME)).unwrap();
+    let section = |at: u64, octets: &[u8]| {
+        let mut writer = SectionWriter::begin(&*file, at);
+        writer.add(octets).unwrap();
+        writer.end().unwrap()
+    };
+    let record = Record {
+        fingerprint: fingerprint(1),
+        serial: Serial::from_random([1; 20]),
+        issuer: 0,
+        issued: revision(1),
+        not_after: NOW,
+        cut_set: 1,
+    };
+    let credentials = section(HEAD, &record.encode());
+    let facts = Facts { issuers: vec![issuer(0)], changes: Vec::new() };
+    let facts = section(credentials.end(), &postcard::to_allocvec(&facts).unwrap());
+    let all: Vec<u8> = (0..sets).flat_map(|n| postcard::to_allocvec(&keys(n)).unwrap()).collect();
+    let cut_sets = section(facts.end(), &all);
+    let timeline = TIMELINE.0;
+    let head = Head { format: FORMAT, timeline, cursor: revision(60), newest: NOW, credentials, facts, cut_sets };
+    write_head(&*file, &head).unwrap();
+}
+
+#[test]
+fn a_credential_whose_cut_keys_are_not_there_could_never_be_cut_off() {
+    for (sets, is_taken) in [(0, false), (1, false), (2, true), (3, true)] {
+        let folder = tempfile::tempdir().unwrap();
+        with_cut_sets(folder.path(), sets);
+        let found = Kept::new(Arc::new(SystemDisk), folder.path()).read(TIMELINE).unwrap();
+        assert_eq!(found.is_some(), is_taken, "{sets} sets");
+    }
+}
