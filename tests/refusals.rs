@@ -326,3 +326,14 @@ fn at_a_terminal(demo: &Demo, typed: &str) -> Option<i32> {
     child.stdin.take().expect("its input").write_all(typed.as_bytes()).expect("somebody types");
     child.wait_with_output().expect("it ends").status.code()
 }
+
+#[test]
+fn whoever_may_not_follow_the_feed_is_told_so_whatever_they_send() {
+    let demo = Demo::start();
+    let alice = holder(&demo, "alice");
+    // More than fits into the windows of a stream: it is still on its way when the answer is known.
+    let body = demo.write("much", "x".repeat(150_000));
+    let answer = api(&demo, Some(&alice), "POST", "/v1/feed", Some(&format!("@{}", body.display())));
+    assert_eq!(answer.status, 403, "{}", answer.body);
+    assert!(answer.body.contains("only a proxy follows the feed"), "{}", answer.body);
+}

@@ -143,8 +143,7 @@ async fn reply(
     };
     let (handler, parameters) = route(&head.method, path)?;
     if matches!(handler, Handler::Follow) {
-        let body = unread.take().ok_or_else(gone)?;
-        return follow::follow(Arc::clone(api), actor, body).await.map(Answered::Feed);
+        return follow::follow(Arc::clone(api), actor, unread).await.map(Answered::Feed);
     }
     let query = pairs(head.uri.query().unwrap_or_default())?;
     must_be_known(&head.method, path, &query)?;
@@ -301,7 +300,7 @@ pub(super) fn set_revision<B>(response: &mut Response<B>, revision: &str) {
 const MAX_BODY: usize = 128 * 1024;
 
 /// How long a body that is not wanted is read.
-const DRAIN_TIME: Duration = Duration::from_millis(150);
+const DRAIN_TIME: Duration = Duration::from_millis(500);
 
 /// What is read of a body that is too long.
 const MAX_DRAINED: usize = 4 * 1024 * 1024;

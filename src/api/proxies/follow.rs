@@ -26,19 +26,25 @@ use crate::standing::Revision;
 use crate::status::frames::{self, AuthorityHello, Changes, Cursor, Decoder, Down, ProxyHello, SPOKEN, Up, negotiate};
 use crate::status::{Status, concerns};
 
-/// `POST /v1/feed`: the answer's body goes on until either side leaves.
-pub async fn follow(api: Arc<Api>, actor: Actor, body: Incoming) -> Result<Response<ChannelBody>, Rejected> {
+/// `POST /v1/feed`: the answer's body goes on until either side leaves. Where it is refused, `unread` has the rest of the
+/// request's body, which must be read before the refusal is sent.
+pub async fn follow(
+    api: Arc<Api>,
+    actor: Actor,
+    unread: &mut Option<Incoming>,
+) -> Result<Response<ChannelBody>, Rejected> {
     let Actor::Proxy(holder) = actor else {
         return Err(Rejected::new(Code::Forbidden, "only a proxy follows the feed, with its own certificate"));
     };
+    let body = unread.take().ok_or_else(|| Rejected::new(Code::Internal, "the body of a request was read before"))?;
     let mut up = Upstream { body, decoder: Decoder::default() };
-    let hello = match timeout(HELLO_TIME, up.next()).await {
-        Ok(Ok(Some(Up::Hello(hello)))) => hello,
-        Ok(Err(error)) => return Err(Rejected::invalid(error)),
-        _ => return Err(Rejected::invalid("wanted a hello as the first frame of the feed")),
+    let (hello, version) = match greet(&api, &holder, &mut up).await {
+        Ok(greeted) => greeted,
+        Err(rejected) => {
+            *unread = Some(up.body);
+            return Err(rejected);
+        }
     };
-    let version = version(hello.version)?;
-    check(&api, &holder, &hello)?;
     let row = {
         let (api, holder, hello) = (Arc::clone(&api), holder.clone(), hello.clone());
         blocking(move || Ok(api.engine.run(&Actor::Proxy(holder), &Follow(hello))?.outcome)).await?
@@ -70,6 +76,18 @@ pub async fn follow(api: Arc<Api>, actor: Actor, body: Incoming) -> Result<Respo
     let kind = header::HeaderValue::from_static("application/vnd.portcullis.feed");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     Ok(response)
+}
+
+/// Who follows, if that is in order, and the version to speak.
+async fn greet(api: &Api, holder: &ProxyHolder, up: &mut Upstream) -> Result<(ProxyHello, u16), Rejected> {
+    let hello = match timeout(HELLO_TIME, up.next()).await {
+        Ok(Ok(Some(Up::Hello(hello)))) => hello,
+        Ok(Err(error)) => return Err(Rejected::invalid(error)),
+        _ => return Err(Rejected::invalid("wanted a hello as the first frame of the feed")),
+    };
+    let version = version(hello.version)?;
+    check(api, holder, &hello)?;
+    Ok((hello, version))
 }
 
 /// The version to speak.
