@@ -8,45 +8,37 @@
 
 #[path = "support/authority.rs"]
 mod authority;
+#[path = "support/bare.rs"]
+mod bare;
 #[path = "support/openssl.rs"]
 mod openssl;
 #[path = "support/pairs.rs"]
 mod pairs;
+#[path = "support/public.rs"]
+mod public;
 mod support;
 #[path = "support/threads.rs"]
 mod threads;
 
-use std::convert::Infallible;
-use std::hint::black_box;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use portcullis::api::public::Public;
-use portcullis::net::http1;
-use portcullis::net::listen::{self, BoxFuture, Handler, Limits, Peer, Stream};
-use portcullis::net::stop::{self, Stop, Stopper};
-use portcullis::publish::crl::Lists;
 use portcullis::publish::ocsp::Responders;
 use portcullis::world::{Clock, SystemClock, Timestamp};
 use portcullis::x509::pem::{self, Label};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use authority::Authority;
 use openssl::OpenSsl;
 use pairs::{Pairs, worked};
+use public::{Bare, serve};
 use threads::Thread;
 
 /// Answers in one turn, in process.
@@ -54,8 +46,6 @@ const EACH: u32 = 2000;
 /// Connections at once, and what each asks in one turn.
 const CONNECTIONS: u32 = 8;
 const ASKED: u32 = 1500;
-/// About what an answer for one certificate signs, in octets.
-const SIGNED: usize = 256;
 
 fn main() {
     if support::case().is_none() {
@@ -90,15 +80,8 @@ impl Clock for Unhurried {
 fn in_process(responders: &Responders, openssl: &OpenSsl) {
     let (nonce, plain) = (openssl.read("nonce.der"), openssl.read("plain.der"));
     let clock = Unhurried(AtomicI64::new(SystemClock.now().unix_milliseconds() * 10));
-    let (key, random) = (EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap(), SystemRandom::new());
-    let message = [0x5a; SIGNED];
-    let sign = || {
-        each(|| {
-            black_box(key.sign(&random, &message).unwrap());
-        })
-    };
     let mut last = Bytes::new();
-    let signed = Pairs::measure(sign, || each(|| last = responders.answer(&nonce, &clock).der));
+    let signed = Pairs::measure(|| bare::sign(EACH), || each(|| last = responders.answer(&nonce, &clock).der));
     check(openssl, &last);
     let [share, least, most] = signed.share().map(|share| share * 100.0);
     println!(
@@ -110,7 +93,7 @@ fn in_process(responders: &Responders, openssl: &OpenSsl) {
         signed.limit() * 1e6,
         support::load(),
     );
-    let prepared = Pairs::measure(sign, || each(|| last = responders.answer(&plain, &SystemClock).der));
+    let prepared = Pairs::measure(|| bare::sign(EACH), || each(|| last = responders.answer(&plain, &SystemClock).der));
     check(openssl, &last);
     println!(
         "prepared: {:.0} a second ({:.2} µs); {}",
@@ -133,13 +116,8 @@ fn check(openssl: &OpenSsl, answer: &[u8]) {
 
 fn over_http(authority: &Authority, responders: Responders, openssl: &OpenSsl) {
     let (server, client) = (Thread::start(Some("0")), Thread::start(Some("1")));
-    let folder = tempfile::tempdir().unwrap();
-    let (statuses, roll) = (Arc::clone(&authority.statuses), Arc::clone(&authority.roll));
-    let keyring = Arc::clone(&authority.authorities.keyring);
-    let engine = Arc::clone(&authority.engine);
-    let lists = Lists::new(engine, Arc::clone(&keyring), Arc::clone(&statuses), roll, folder.path()).unwrap();
-    let (lists, responders, clock) = (Arc::new(lists), Arc::new(responders), Arc::new(SystemClock));
-    let (port, _public) = serve(&server, Arc::new(Public { lists, responders, keyring, statuses, clock }));
+    let (public, _folder) = public::of(authority, responders);
+    let (port, _public) = serve(&server, public);
 
     let question = openssl.read("plain.der");
     let get = format!("GET /ocsp/{} HTTP/1.1\r\nHost: localhost\r\n\r\n", standard(&question)).into_bytes();
@@ -181,18 +159,6 @@ fn standard(question: &[u8]) -> String {
     URL_SAFE.encode(question).replace('-', "%2B").replace('_', "%2F").replace('=', "%3D")
 }
 
-/// Serves on a free port until the second part is dropped.
-fn serve(server: &Thread, handler: Arc<dyn Handler>) -> (u16, Stopper) {
-    let (stopper, stop) = stop::channel();
-    let port = server.run(async move {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        tokio::spawn(listen::serve_plain(listener, handler, Limits::default(), stop));
-        port
-    });
-    (port, stopper)
-}
-
 /// One question on a connection of its own; the whole answer.
 async fn first(port: u16, request: Arc<[u8]>) -> Vec<u8> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
@@ -224,21 +190,5 @@ async fn ask(port: u16, request: Arc<[u8]>, length: usize) {
         stream.write_all(&request).await.unwrap();
         stream.read_exact(&mut answer).await.unwrap();
         assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", String::from_utf8_lossy(&answer));
-    }
-}
-
-/// Knows one answer.
-#[derive(Debug)]
-struct Bare(Bytes);
-
-impl Handler for Bare {
-    fn handle(self: Arc<Self>, stream: Stream, _: Peer, stop: Stop) -> BoxFuture {
-        Box::pin(async move {
-            let service = service_fn(move |_: Request<Incoming>| {
-                let body = self.0.clone();
-                async move { Ok::<_, Infallible>(Response::new(Full::new(body))) }
-            });
-            http1::serve(stream, service, http1::Limits::default(), stop).await;
-        })
     }
 }

@@ -13,6 +13,8 @@ mod authority;
 mod openssl;
 #[path = "support/pairs.rs"]
 mod pairs;
+#[path = "support/published.rs"]
+mod published;
 #[path = "support/record.rs"]
 mod record;
 #[path = "support/revoked.rs"]
@@ -21,22 +23,14 @@ mod support;
 
 use std::fs;
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use portcullis::publish::crl::Lists;
-use portcullis::publish::roll::Member;
-use portcullis::standing::{Cut, CutKey, Revision};
-use portcullis::status::{Change, Credential};
-use portcullis::world::{Clock as _, SystemClock};
 use portcullis::x509::crl::Crl;
-use portcullis::x509::reason::Reason;
 
 use authority::Authority;
 use openssl::OpenSsl;
 use pairs::{Pairs, worked};
-use record::{FAR, fingerprint};
 use revoked::{chunks, fields, serial};
 
 const SIZES: [u64; 3] = [10_000, 100_000, 1_000_000];
@@ -49,7 +43,7 @@ fn main() {
                 ["again", "fresh", "published"].iter().for_each(|kind| support::run(&format!("{kind}|{size}")));
             }
         }
-        ["published", size] => published(size.parse().unwrap()),
+        ["published", size] => whole(size.parse().unwrap()),
         [kind, size] => encoded(kind, size.parse().unwrap()),
         other => panic!("{other:?}"),
     }
@@ -84,14 +78,11 @@ fn encoded(kind: &str, size: u64) {
 }
 
 /// All that is done for a list of the authority.
-fn published(size: u64) {
+fn whole(size: u64) {
     let authority = Authority::new();
     let issuer = authority.issuer();
-    revoke(&authority, size);
     let folder = tempfile::tempdir().unwrap();
-    let (engine, keyring) = (Arc::clone(&authority.engine), Arc::clone(&authority.authorities.keyring));
-    let (statuses, roll) = (Arc::clone(&authority.statuses), Arc::clone(&authority.roll));
-    let lists = Lists::new(engine, keyring, statuses, roll, folder.path()).unwrap();
+    let lists = published::lists(&authority, size, folder.path());
     let before = lists.publish(&issuer).unwrap().der;
     let (held, mut times) = (Memory::begin(), Vec::new());
     let pairs = Pairs::measure(
@@ -141,21 +132,6 @@ fn tell(kind: &str, size: u64, pairs: &Pairs, held: &Memory) {
         peak / 1_000_000,
         support::load(),
     );
-}
-
-/// Puts so many revoked certificates on the roll, as following the journal does.
-fn revoke(authority: &Authority, size: u64) {
-    let (name, at) = (authority.issuer().name.clone(), SystemClock.now());
-    let member = |number| (serial(number), Member { fingerprint: fingerprint(number), not_after: FAR });
-    authority.roll.add_all(name.clone(), (0..size).map(member).collect());
-    let issued = Revision { era: 1, number: 1 };
-    authority.statuses.apply((0..size).flat_map(|number| {
-        let key = fingerprint(number).short();
-        let cut_keys = vec![CutKey::Issuer(name.clone())];
-        let credential = Credential { key, issued, not_after: FAR, cut_keys };
-        let cut = Cut { revision: Revision { era: 1, number: 2 }, at, reason: Reason::KeyCompromise };
-        [Change::Recorded(credential), Change::Revoked(key, cut)]
-    }));
 }
 
 fn check(authority: &Authority, list: &[u8], size: u64) {

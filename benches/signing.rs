@@ -8,6 +8,8 @@
 
 #[path = "support/authority.rs"]
 mod authority;
+#[path = "support/bare.rs"]
+mod bare;
 #[path = "support/openssl.rs"]
 mod openssl;
 #[path = "support/pairs.rs"]
@@ -18,7 +20,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, UnparsedPublicKey};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use portcullis::ca::sign::{self, Holding};
 use portcullis::ca::template::{USER_LIFETIME, Wanted};
 use portcullis::ledger::rows::CertificateRole;
@@ -28,10 +30,9 @@ use portcullis::x509::name::Subject;
 use portcullis::x509::pem::{self, Label};
 use portcullis::x509::public_key::PublicKey;
 use rcgen::{CertificateParams, KeyPair};
-use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::prelude::FromDer as _;
 
 use authority::{Authority, GROUP, USER};
+use bare::{Bare, verify_and_sign};
 use openssl::OpenSsl;
 use pairs::{Pairs, TURNS, worked};
 
@@ -105,35 +106,6 @@ fn tell(name: &str, pairs: &Pairs) {
 /// A signing request in PEM, with a key of its own.
 fn request() -> String {
     CertificateParams::default().serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap()
-}
-
-/// What of a request takes arithmetic.
-struct Bare {
-    key: Vec<u8>,
-    signed: Vec<u8>,
-    signature: Vec<u8>,
-}
-
-impl Bare {
-    fn of(request: &str) -> Self {
-        let der = pem::read(Label::Request, request.as_bytes()).unwrap();
-        let (_, parsed) = X509CertificationRequest::from_der(&der).unwrap();
-        let about = &parsed.certification_request_info;
-        Self {
-            key: about.subject_pki.subject_public_key.data.to_vec(),
-            signed: about.raw.to_vec(),
-            signature: parsed.signature_value.data.to_vec(),
-        }
-    }
-}
-
-fn verify_and_sign(all: &[Bare]) -> Duration {
-    let (key, random) = (EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap(), SystemRandom::new());
-    each(all.iter(), |bare| {
-        let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &bare.key);
-        public.verify(&bare.signed, &bare.signature).unwrap();
-        black_box(key.sign(&random, &bare.signed).unwrap());
-    })
 }
 
 fn make_and_sign(message: &[u8]) -> Duration {
