@@ -9,8 +9,11 @@ mod support;
 use std::hint::black_box;
 use std::time::Instant;
 
-use portcullis::status::Statuses;
+use portcullis::ident::AnyId;
+use portcullis::standing::{Cut, CutKey, Revision};
+use portcullis::status::{Change, Lock, LockKey, Statuses};
 use portcullis::world::Timestamp;
+use portcullis::x509::reason::Reason;
 
 use record::{fill, fingerprint};
 use support::mixed;
@@ -18,6 +21,8 @@ use support::mixed;
 const MILLION: u64 = 1_000_000;
 /// Users that share the credentials among them, where cut sets are shared.
 const USERS: u64 = 100_000;
+/// Users who were cut off.
+const GONE: u64 = 100_000;
 const LOOK_UPS: u32 = 5_000_000;
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 
@@ -37,18 +42,32 @@ fn measure(credentials: u64, users: u64) {
     let before = support::resident(std::process::id());
     fill(&statuses, 0..credentials, users);
     let taken = support::resident(std::process::id()).saturating_sub(before);
-    let mut rounds: Vec<f64> = (0..3).map(|round| look_up(&statuses, credentials, round)).collect();
-    rounds.sort_by(f64::total_cmp);
-    println!(
-        "{credentials} credentials of {users} users: look-up {:.0} ns ({:.0} to {:.0}, of which {:.0} choosing), {:.1} \
-         octets each; {}",
-        rounds[1],
-        rounds[0],
-        rounds[2],
-        choosing(credentials),
-        taken as f64 / credentials as f64,
-        support::load(),
-    );
+    let choosing = choosing(credentials);
+    let octets = taken as f64 / credentials as f64;
+    let tell = |what: &str| {
+        let mut rounds: Vec<f64> = (0..3).map(|round| look_up(&statuses, credentials, round)).collect();
+        rounds.sort_by(f64::total_cmp);
+        println!(
+            "{credentials} credentials of {users} users, {what}: look-up {:.0} ns ({:.0} to {:.0}, of which {choosing:.0} \
+             choosing), {octets:.1} octets each; {}",
+            rounds[1],
+            rounds[0],
+            rounds[2],
+            support::load(),
+        );
+    };
+    tell("nothing else");
+    burden(&statuses);
+    tell("with cut-offs and a lock");
+}
+
+/// Cut-offs of users who hold nothing any more, and a lock.
+fn burden(statuses: &Statuses) {
+    let id = |number: u64| -> AnyId { format!("gone-{number}").parse().unwrap() };
+    let cut = Cut { revision: Revision { era: 2, number: 1 }, at: NOW, reason: Reason::Unspecified };
+    statuses.apply((0..GONE).map(|number| Change::CutOff(CutKey::Identity(id(number)), cut.clone())));
+    let key = LockKey { id: id(0), cluster: None };
+    statuses.apply([Change::Locked(Lock { key, at: NOW, revision: cut.revision })]);
 }
 
 /// Nanoseconds for each of many look-ups.

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::authority::Authority;
 use super::openssl::OpenSsl;
 use super::pairs::{TURNS, worked};
-use super::published;
+use super::published::Publisher;
 use super::revoked::serial;
 use super::step::{Step, decimal};
 use super::turns::Turns;
@@ -26,19 +26,23 @@ use super::{ended, has, hexadecimal, on_core};
 pub(crate) const SIZES: [u64; 3] = [10_000, 100_000, 1_000_000];
 /// step-ca learns what is revoked from one request each: that many, and no more.
 const MOST_REQUESTS: u64 = 100_000;
+/// Certificates that stand, for users to be cut off.
+const SPARE: u64 = 1000;
 
 /// Everybody's, in turns.
 pub(crate) fn measure(authority: &Authority, openssl: &OpenSsl, root: &[u8], size: u64) {
     // A turn of the longest takes half a minute.
     let turns_each = if size > MOST_REQUESTS { 3 } else { TURNS };
-    let lists = published::lists(authority, size, openssl.folder());
-    let issuer = authority.issuer();
-    let own = lists.publish(&issuer).unwrap().der;
+    let publisher = Publisher::new(authority, size, SPARE, openssl.folder());
+    let own = publisher.publish().der;
     prepare(openssl, size);
     let mut step = (has("step-ca") && size <= MOST_REQUESTS).then(|| revoked(openssl, root, size));
     let mut number = size;
 
-    let mut turns = Turns::of(|| worked(|| drop(lists.publish(&issuer).unwrap())));
+    let mut turns = Turns::of(|| {
+        publisher.revoke();
+        worked(|| drop(publisher.publish()))
+    });
     turns.beside("SHA-256 alone", || hash(&own));
     turns.beside("openssl ca -gencrl", || ended(|| drop(openssl.run("ca -config ca.cnf -gencrl -out openssl.pem"))));
     if has("cfssl") {
@@ -52,8 +56,8 @@ pub(crate) fn measure(authority: &Authority, openssl: &OpenSsl, root: &[u8], siz
     }
     turns.run(&format!("a list of {size}"), turns_each);
 
-    let own = fs::read(openssl.path(&format!("{}.crl", issuer.name))).unwrap();
-    check(openssl, &own, size);
+    let own = fs::read(openssl.path(&format!("{}.crl", authority.issuer().name))).unwrap();
+    check(openssl, &own, publisher.revoked());
     openssl.run("crl -in openssl.pem -outform DER -out openssl.der");
     check(openssl, &openssl.read("openssl.der"), size);
     if has("cfssl") {

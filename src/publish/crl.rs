@@ -14,6 +14,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 mod away;
+mod encoded;
+
+use encoded::{Chunks, Encoded};
 
 use super::roll::Roll;
 use crate::access::{Actor, Part, Permission, Permit, Scope};
@@ -24,12 +27,12 @@ use crate::engine::Engine;
 use crate::ident::IssuerName;
 use crate::journal::Event;
 use crate::standing::Revision;
-use crate::status::{Status, Statuses};
+use crate::status::Statuses;
 use crate::store::record::{Record, Table};
 use crate::store::txn::Txn;
 use crate::world::{Moment, Timestamp};
 use crate::x509::certificate::Certificate;
-use crate::x509::crl::{Crl, Entry, ToBeSigned};
+use crate::x509::crl::{Crl, ToBeSigned};
 
 /// How often a list is signed anew.
 pub const INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -55,6 +58,9 @@ pub struct Lists {
     roll: Arc<Roll>,
     folder: PathBuf,
     published: RwLock<HashMap<IssuerName, Published>>,
+    encoded: Mutex<HashMap<IssuerName, Arc<Mutex<Encoded>>>>,
+    /// The memory of lists that were replaced while nobody read them, for the next ones.
+    spare: Mutex<HashMap<IssuerName, Vec<u8>>>,
     /// Held from the look at what is published to the end of the writing, which readers need not wait for.
     publishing: Mutex<()>,
     /// Whose newest list is not in the folder.
@@ -91,6 +97,8 @@ impl Lists {
             roll,
             folder: folder.to_owned(),
             published: RwLock::default(),
+            encoded: Mutex::default(),
+            spare: Mutex::default(),
             publishing: Mutex::default(),
             unwritten: Mutex::default(),
         })
@@ -137,7 +145,8 @@ impl Lists {
     pub fn publish(&self, issuer: &Issuer) -> Result<Published, Rejected> {
         let (number, list, entries) = self.compose(&issuer.name, &issuer.certificate)?;
         let this_update = list.this_update;
-        let der = list.sign_entries(&entries, &issuer.key).map_err(|error| {
+        let mut der = self.spare().remove(&issuer.name).unwrap_or_default();
+        list.sign_into(&entries, &issuer.key, &mut der).map_err(|error| {
             Rejected::new(Code::Internal, format!("the list of {} was not signed: {error}", issuer.name))
         })?;
         let published = Published { der: der.into(), number, this_update, next_update: list.next_update };
@@ -147,9 +156,23 @@ impl Lists {
             return Ok(present);
         }
         self.must_grow(&issuer.name, number)?;
-        self.published.write().unwrap_or_else(PoisonError::into_inner).insert(issuer.name.clone(), published.clone());
+        self.serve(&issuer.name, &published);
         self.put_into_folder(&issuer.name, &published);
         Ok(published)
+    }
+
+    /// From now on this is the list of an issuer.
+    fn serve(&self, name: &IssuerName, list: &Published) {
+        let mut published = self.published.write().unwrap_or_else(PoisonError::into_inner);
+        let before = published.insert(name.clone(), list.clone()).map(|before| before.der);
+        drop(published);
+        if let Some(before) = before.filter(Bytes::is_unique) {
+            self.spare().insert(name.clone(), before.into());
+        }
+    }
+
+    fn spare(&self) -> MutexGuard<'_, HashMap<IssuerName, Vec<u8>>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Announces a list, and says what is to be in it.
@@ -157,7 +180,7 @@ impl Lists {
         &self,
         name: &IssuerName,
         certificate: &Certificate,
-    ) -> Result<(Revision, ToBeSigned, Vec<Entry>), Rejected> {
+    ) -> Result<(Revision, ToBeSigned, Chunks), Rejected> {
         let announce = Announce { issuer: name.clone() };
         let number = self.engine.run(&Actor::System(Part::Publisher), &announce)?.revision;
         // A list reflects everything before its number.
@@ -220,36 +243,14 @@ impl Lists {
         self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The dead certificates of an issuer, by serial.
-    fn entries(&self, issuer: &IssuerName, now: Timestamp) -> Result<Vec<Entry>, Rejected> {
-        let mut stale = None;
-        let entries = self.roll.pick(issuer, |serial, member| {
-            if member.not_after.after(KEPT) < now {
-                return None;
-            }
-            match self.statuses.status(&member.fingerprint, now) {
-                Ok(Status::Revoked(cut)) => Some(Entry { serial, revoked_at: cut.at, reason: Some(cut.reason) }),
-                Ok(_) => None,
-                Err(error) => {
-                    stale = Some(error);
-                    None
-                }
-            }
-        });
-        if let Some(error) = stale {
-            return Err(Rejected::new(Code::Unavailable, error.to_string()));
-        }
-        let mut entries = entries;
-        for (serial, listed) in self.roll.all_listed(issuer) {
-            let is_due = listed.until.after(KEPT) >= now && self.roll.member(issuer, serial).is_none();
-            entries.extend(is_due.then_some(Entry {
-                serial,
-                revoked_at: listed.cut.at,
-                reason: Some(listed.cut.reason),
-            }));
-        }
-        entries.sort_unstable_by_key(|entry| entry.serial);
-        Ok(entries)
+    /// The dead certificates of an issuer as encoded entries, by serial.
+    fn entries(&self, issuer: &IssuerName, now: Timestamp) -> Result<Chunks, Rejected> {
+        let mut all = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
+        let encoded = Arc::clone(all.entry(issuer.clone()).or_default());
+        drop(all);
+        let mut encoded = encoded.lock().unwrap_or_else(PoisonError::into_inner);
+        let chunks = encoded.chunks(issuer, &self.roll, &self.statuses, now);
+        chunks.map_err(|stale| Rejected::new(Code::Unavailable, stale.to_string()))
     }
 
     /// The first list of this process takes the place of an earlier one's, which must not have a higher number: relying

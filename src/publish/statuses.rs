@@ -55,7 +55,7 @@ impl StatusFollower {
             }
             newest.note(found.newest);
             statuses.fill(found.snapshot);
-            found.members.into_iter().for_each(|(issuer, members)| roll.add_all(issuer, members));
+            found.members.into_iter().for_each(|(issuer, members)| roll.add_all(&issuer, members));
         }
         for row in Txn::begin(store).scan_all::<ListedSerialRow>(&[])? {
             let ListedSerialRow { issuer, serial, cut, until } = row.value;

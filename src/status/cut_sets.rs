@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
+use super::touched::Touched;
 use crate::standing::CutKey;
 
 /// The sets in the order in which they came; the place of one never changes.
@@ -41,6 +42,18 @@ impl CutSets {
     /// At most so many sets from a place on, in the order of their places.
     pub(super) fn page(&self, from: usize, limit: usize) -> Vec<Arc<[CutKey]>> {
         self.sets.iter().skip(from).take(limit).cloned().collect()
+    }
+
+    /// Adds those of the next `limit` sets from a place on that hold one of these keys, which are sorted; says where to
+    /// go on.
+    pub(super) fn touch(&self, keys: &[CutKey], from: usize, limit: usize, touched: &mut Touched) -> Option<usize> {
+        let until = from.saturating_add(limit).min(self.sets.len());
+        for (place, set) in self.sets.iter().enumerate().take(until).skip(from) {
+            if set.iter().any(|key| keys.binary_search(key).is_ok()) {
+                touched.add(u32::try_from(place).unwrap_or(u32::MAX));
+            }
+        }
+        (until < self.sets.len()).then_some(until)
     }
 }
 

@@ -1,10 +1,12 @@
 //! The index behind [`Statuses`](super::Statuses): fingerprints to what is needed to judge them.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::cut_sets::CutSets;
 use super::places::Places;
+use super::touched::{Fact, FactLog, Touched};
 use super::{Change, Credential, Lock, LockKey, Status};
 use crate::ident::{ClusterName, ShortFingerprint};
 use crate::standing::{Cut, CutKey, Revision, is_cut};
@@ -18,6 +20,7 @@ pub(super) struct Index {
     cuts: HashMap<CutKey, Vec<Cut>>,
     revoked: HashMap<ShortFingerprint, Cut>,
     locks: HashMap<LockKey, Lock>,
+    killing: FactLog,
 }
 
 /// Credentials in the order in which they came, in blocks that never move, and their places: below 50 octets each.
@@ -40,9 +43,18 @@ struct Slot {
 
 impl Index {
     pub(super) fn status(&self, key: &ShortFingerprint, now: Timestamp) -> Status {
-        let Some(slot) = self.credentials.find(key) else {
-            return Status::Unknown;
-        };
+        self.credentials.find(key).map_or(Status::Unknown, |slot| self.status_of(key, slot, now))
+    }
+
+    /// The status of a credential, and the place of its cut keys among the cut sets where it is on record.
+    pub(super) fn judge(&self, key: &ShortFingerprint, now: Timestamp) -> (Status, Option<u32>) {
+        match self.credentials.find(key) {
+            Some(slot) => (self.status_of(key, slot, now), Some(slot.cut_set)),
+            None => (Status::Unknown, None),
+        }
+    }
+
+    fn status_of(&self, key: &ShortFingerprint, slot: &Slot, now: Timestamp) -> Status {
         let cut_keys = self.cut_sets.set(slot.cut_set);
         if let Some(cut) = self.first_cut(key, slot.issued(), cut_keys) {
             return Status::Revoked(cut.clone());
@@ -73,13 +85,17 @@ impl Index {
         match change {
             Change::Recorded(credential) => self.record(credential),
             Change::CutOff(key, cut) => {
-                let cuts = self.cuts.entry(key).or_default();
+                let cuts = self.cuts.entry(key.clone()).or_default();
                 if let Err(place) = cuts.binary_search_by_key(&cut.revision, |known| known.revision) {
                     cuts.insert(place, cut);
+                    self.killing.note(Fact::CutOff(key));
                 }
             }
             Change::Revoked(key, cut) => {
-                self.revoked.entry(key).or_insert(cut);
+                if let Entry::Vacant(vacant) = self.revoked.entry(key) {
+                    vacant.insert(cut);
+                    self.killing.note(Fact::Revoked(key));
+                }
             }
             Change::Locked(lock) => {
                 self.locks.insert(lock.key.clone(), lock);
@@ -157,6 +173,41 @@ impl Index {
         self.cut_sets = other.cut_sets;
     }
 
+    /// How many facts that can kill were taken in.
+    pub(super) const fn killing(&self) -> u64 {
+        self.killing.count()
+    }
+
+    /// The keys that were cut off after so many facts, sorted, and the cut sets of what was revoked by itself; `None`
+    /// where that is forgotten.
+    pub(super) fn touched_since(&self, facts: u64) -> Option<(Vec<CutKey>, Touched)> {
+        let (mut keys, mut touched) = (Vec::new(), Touched::default());
+        for fact in self.killing.since(facts)? {
+            match fact {
+                Fact::CutOff(key) => keys.push(key.clone()),
+                Fact::Revoked(key) => {
+                    if let Some(slot) = self.credentials.find(key) {
+                        touched.add(slot.cut_set);
+                    }
+                }
+            }
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        Some((keys, touched))
+    }
+
+    /// Adds those of the next `places` cut sets from a place on that hold one of these keys, which are sorted; says
+    /// where to go on.
+    pub(super) fn touch(&self, keys: &[CutKey], from: usize, places: usize, touched: &mut Touched) -> Option<usize> {
+        self.cut_sets.touch(keys, from, places, touched)
+    }
+
+    /// Goes on from another index, whose place it takes.
+    pub(super) fn follow(&mut self, older: &Self) {
+        self.killing.follow(&older.killing);
+    }
+
     /// Every cut-off, revocation and lock.
     pub(super) fn facts(&self) -> Vec<Change> {
         let cuts = self.cuts.iter().flat_map(|(key, cuts)| cuts.iter().map(|cut| (key.clone(), cut.clone())));
@@ -169,6 +220,7 @@ impl Index {
     /// Takes over what an older index knows and this one, which is at `revision`, must not forget: what is dead stays
     /// dead, and what was looked up ahead of the revision stays known. Its locks are history.
     pub(super) fn inherit(&mut self, older: Self, revision: Revision) {
+        self.follow(&older);
         for fact in older.facts() {
             match fact {
                 Change::CutOff(..) | Change::Revoked(..) => self.apply(fact),

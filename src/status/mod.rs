@@ -11,6 +11,7 @@
 mod cut_sets;
 mod index;
 mod places;
+mod touched;
 pub mod freshness;
 pub mod frames;
 pub mod joining;
@@ -29,6 +30,7 @@ use crate::world::Timestamp;
 
 use freshness::{Age, Freshness};
 use index::Index;
+pub use touched::Touched;
 
 /// The standing of a credential at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,6 +166,34 @@ impl Statuses {
         Ok(self.read().status(&fingerprint.short(), now))
     }
 
+    /// The status of each of some credentials at `now`, all of one moment, with the place of its cut keys among
+    /// [`cut_sets`](Self::cut_sets) where it is on record. They are to be some hundreds: changes wait meanwhile.
+    pub fn judge<'f>(
+        &self,
+        all: impl Iterator<Item = &'f Fingerprint>,
+        now: Timestamp,
+    ) -> Result<Vec<(Status, Option<u32>)>, Stale> {
+        self.check_usable()?;
+        let index = self.read();
+        Ok(all.map(|fingerprint| index.judge(&fingerprint.short(), now)).collect())
+    }
+
+    /// How many facts that can kill are in the answers.
+    pub fn killing(&self) -> u64 {
+        self.read().killing()
+    }
+
+    /// Which sets of cut keys the facts touched that came after so many of them: every credential that became dead since
+    /// has one of these sets, or was recorded since. `None` where too many came: any may have been touched.
+    pub fn touched_since(&self, killing: u64) -> Option<Touched> {
+        let (keys, mut touched) = self.read().touched_since(killing)?;
+        let mut from = if keys.is_empty() { None } else { Some(0) };
+        while let Some(place) = from {
+            from = self.read().touch(&keys, place, SETS_AT_ONCE, &mut touched);
+        }
+        Some(touched)
+    }
+
     /// Whether answers may be used at this moment: the clock check before whatever is passed on.
     pub fn check_usable(&self) -> Result<(), Stale> {
         if let Progress::Stopped(stale) = &*self.progress.borrow() {
@@ -232,7 +262,9 @@ impl Statuses {
 
     /// Puts a snapshot in the place of everything; nothing is announced before [`reached`](Self::reached).
     pub fn fill(&self, snapshot: Snapshot) {
-        *self.write() = snapshot.0;
+        let mut index = self.write();
+        let older = std::mem::replace(&mut *index, snapshot.0);
+        index.follow(&older);
     }
 
     /// Puts a snapshot in the place of everything, and announces its revision. What was dead stays dead.
@@ -325,6 +357,9 @@ impl Snapshot {
         self.0.place(key, issued, not_after, cut_set);
     }
 }
+
+/// Sets that are looked through while changes wait.
+const SETS_AT_ONCE: usize = 4096;
 
 /// Whether a change concerns a proxy of this cluster: its own credentials, and whatever is dead or locked anywhere.
 pub fn concerns(change: &Change, cluster: &ClusterName) -> bool {

@@ -45,6 +45,15 @@ pub fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
     });
 }
 
+/// Reads encoded entries, one after the other.
+pub fn read_entries(octets: &[u8]) -> Result<Vec<Entry>, Malformed> {
+    let (mut list, mut entries) = (Reader::new(octets), Vec::new());
+    while !list.is_empty() {
+        entries.push(Entry::read(list.sequence()?)?);
+    }
+    Ok(entries)
+}
+
 /// The fields of a list besides its entries.
 #[derive(Debug, Clone)]
 pub struct ToBeSigned {
@@ -80,7 +89,7 @@ impl ToBeSigned {
         Ok(out)
     }
 
-    /// As [`sign`](Self::sign), into a buffer whose content is replaced and whose memory is used again.
+    /// As [`sign`](Self::sign), into a buffer whose content is replaced and whose memory is used again, where it is enough.
     ///
     /// Costs one copy of the entries and the signature over them. With a million entries, 50 MB of memory fresh from
     /// the system cost more than the signature; the buffer of the list before last saves that.
@@ -99,8 +108,12 @@ impl ToBeSigned {
         // What is signed must lie in one piece, and so must the list: the outer header goes in front afterwards, into
         // room left for it. Its length hardly ever depends on the signature's.
         let room = encode::header_length(tbs_length + USUAL_SIGNATURE);
+        let needed = room + tbs_length + MOST_SIGNATURE;
+        if out.capacity() < needed {
+            // And a little more: the next list is a little longer.
+            *out = Vec::with_capacity(needed + needed / 64);
+        }
         out.clear();
-        out.reserve(room + tbs_length + MOST_SIGNATURE);
         out.resize(room, 0);
         encode::header(out, tag::SEQUENCE, tbs_content);
         out.extend_from_slice(&head);
@@ -117,13 +130,14 @@ impl ToBeSigned {
     }
 
     /// The list before its signature, for a key that is elsewhere; `algorithm` is what that key signs with.
-    pub fn unsigned(&self, entries: &[Entry], algorithm: Algorithm) -> Vec<u8> {
-        let mut encoded = Vec::new();
-        entries.iter().for_each(|entry| encode_entry(entry, &mut encoded));
-        let (head, tail) = (self.head(algorithm, encoded.len()), self.tail());
-        let mut out = Vec::with_capacity(head.len() + encoded.len() + tail.len() + 8);
-        encode::header(&mut out, tag::SEQUENCE, head.len() + encoded.len() + tail.len());
-        [head, encoded, tail].iter().for_each(|part| out.extend_from_slice(part));
+    pub fn unsigned(&self, chunks: &[impl AsRef<[u8]>], algorithm: Algorithm) -> Vec<u8> {
+        let entries: usize = chunks.iter().map(|chunk| chunk.as_ref().len()).sum();
+        let (head, tail) = (self.head(algorithm, entries), self.tail());
+        let mut out = Vec::with_capacity(head.len() + entries + tail.len() + 8);
+        encode::header(&mut out, tag::SEQUENCE, head.len() + entries + tail.len());
+        out.extend_from_slice(&head);
+        chunks.iter().for_each(|chunk| out.extend_from_slice(chunk.as_ref()));
+        out.extend_from_slice(&tail);
         out
     }
 
@@ -209,11 +223,7 @@ impl Crl {
         let this_update = moment::read(&mut fields)?;
         let dated = fields.next_is(tag::UTC_TIME) || fields.next_is(tag::GENERALIZED_TIME);
         let next_update = if dated { Some(moment::read(&mut fields)?) } else { None };
-        let mut list = Reader::new(fields.optional(tag::SEQUENCE)?.unwrap_or_default());
-        let mut entries = Vec::new();
-        while !list.is_empty() {
-            entries.push(Entry::read(list.sequence()?)?);
-        }
+        let entries = read_entries(fields.optional(tag::SEQUENCE)?.unwrap_or_default())?;
         let mut crl =
             Self { der: der.to_vec(), issuer, this_update, next_update, number: None, authority_key_id: None, entries };
         if let Some(list) = fields.optional(tag::context_constructed(0))? {

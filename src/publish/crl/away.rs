@@ -9,7 +9,7 @@ use crate::command::{Code, Rejected};
 use crate::ident::IssuerName;
 use crate::standing::Revision;
 use crate::x509::certificate::Certificate;
-use crate::x509::crl::Crl;
+use crate::x509::crl::{self, Crl};
 use crate::x509::signature::Algorithm;
 
 impl Lists {
@@ -21,7 +21,7 @@ impl Lists {
         };
         let der = fs::read(&path).map_err(|error| wrong(&error))?;
         let published = self.checked(name, der).map_err(|error| wrong(&error.detail))?;
-        self.published.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), published.clone());
+        self.serve(name, &published);
         Ok(published)
     }
 
@@ -45,7 +45,10 @@ impl Lists {
             .map(|entry| entry.serial)
             .collect();
         let now = self.engine.world().clock.now();
-        if self.entries(name, now)?.iter().any(|entry| !listed.contains(&entry.serial)) {
+        let entries = self.entries(name, now)?;
+        let entries = entries.iter().map(|chunk| crl::read_entries(chunk)).collect::<Result<Vec<_>, _>>();
+        let entries = entries.map_err(|error| Rejected::new(Code::Internal, error.to_string()))?;
+        if entries.iter().flatten().any(|entry| !listed.contains(&entry.serial)) {
             return Err(conflict("something was revoked since it was asked for; ask for it anew"));
         }
         if published.next_update < now {
@@ -58,7 +61,7 @@ impl Lists {
         if published.number > self.engine.store().end() {
             return Err(conflict("its number is none that was announced here"));
         }
-        self.published.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), published.clone());
+        self.serve(name, &published);
         self.put_into_folder(name, &published);
         Ok(published)
     }

@@ -61,7 +61,7 @@ fn what_was_kept_gives_the_same_answers_and_what_ended_long_ago_is_left_out() {
     let found = kept.read(TIMELINE).unwrap().unwrap();
     assert_eq!((found.cursor, found.newest), (revision(60), NOW));
     let again = Roll::default();
-    found.members.into_iter().for_each(|(issuer, members)| again.add_all(issuer, members));
+    found.members.into_iter().for_each(|(issuer, members)| again.add_all(&issuer, members));
     let read = Statuses::empty();
     read.fill(found.snapshot);
     read.reached(found.cursor);
