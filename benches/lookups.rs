@@ -21,7 +21,7 @@ use support::mixed;
 const MILLION: u64 = 1_000_000;
 /// Users that share the credentials among them, where cut sets are shared.
 const USERS: u64 = 100_000;
-/// Users who were cut off.
+/// Users who were cut off, and certificates that were revoked.
 const GONE: u64 = 100_000;
 const LOOK_UPS: u32 = 5_000_000;
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
@@ -58,14 +58,16 @@ fn measure(credentials: u64, users: u64) {
     };
     tell("nothing else");
     burden(&statuses);
-    tell("with cut-offs and a lock");
+    tell("with revocations and a lock");
 }
 
-/// Cut-offs of users who hold nothing any more, and a lock.
+/// Cut-offs of users who hold nothing any more, as many revocations of single certificates, and a lock.
 fn burden(statuses: &Statuses) {
     let id = |number: u64| -> AnyId { format!("gone-{number}").parse().unwrap() };
     let cut = Cut { revision: Revision { era: 2, number: 1 }, at: NOW, reason: Reason::Unspecified };
     statuses.apply((0..GONE).map(|number| Change::CutOff(CutKey::Identity(id(number)), cut.clone())));
+    let gone = |number: u64| fingerprint(number | 1 << 40).short();
+    statuses.apply((0..GONE).map(|number| Change::Revoked(gone(number), cut.clone())));
     let key = LockKey { id: id(0), cluster: None };
     statuses.apply([Change::Locked(Lock { key, at: NOW, revision: cut.revision })]);
 }

@@ -137,8 +137,8 @@ impl Kept {
         if credentials.cut_sets > known {
             return Ok(None);
         }
-        let mut snapshot = credentials.snapshot;
-        snapshot.take_cut_sets(sets);
+        let mut snapshot = sets;
+        snapshot.take_credentials(credentials.snapshot);
         let members = issuers.into_iter().zip(credentials.members).collect();
         snapshot.apply(changes);
         Ok(Some(Found { cursor: head.cursor, newest: head.newest, snapshot, members }))
@@ -183,7 +183,7 @@ fn fill(file: &dyn DiskFile, answers: &Answers<'_>, cursor: Revision, now: Times
         }
         place = place.saturating_add(sets.len());
         for set in sets {
-            cut_sets.add(&postcard::to_allocvec(&*set).map_err(io::Error::other)?)?;
+            cut_sets.add(&postcard::to_allocvec(&set).map_err(io::Error::other)?)?;
         }
     }
     let cut_sets = cut_sets.end()?;

@@ -1,64 +1,122 @@
-//! Sets of cut keys, each kept once: the certificates of one holder share theirs.
+//! Cut keys and sets of them, each kept once and named by its place: the certificates of one holder share their set, and
+//! whoever asks after a key of a set compares numbers.
 
-use std::hash::{BuildHasher as _, RandomState};
-use std::sync::Arc;
+use std::hash::{BuildHasher as _, Hash, RandomState};
 
 use hashbrown::HashTable;
 
-use super::touched::Touched;
+use super::marked::Marked;
 use crate::standing::CutKey;
 
-/// The sets in the order in which they came; the place of one never changes.
+/// Keys and sets in the order in which they came; the place of one never changes.
 #[derive(Debug, Default)]
 pub(super) struct CutSets {
-    sets: Vec<Arc<[CutKey]>>,
-    /// Each set's hash beside its place: where the table grows, no set is looked at again, as that would be a walk through
-    /// all of the memory that they are scattered over.
-    places: HashTable<(u64, u32)>,
+    keys: Vec<CutKey>,
+    key_places: Table,
+    /// The sets one behind the other: the places of their keys, in order.
+    members: Vec<u32>,
+    /// Where each set ends among the members.
+    ends: Vec<u32>,
+    set_places: Table,
     hasher: RandomState,
+}
+
+/// Places by what stands there, of which only the hash is kept beside them: where the table grows, nothing is looked at
+/// again, as that would be a walk through all of the memory that it is scattered over.
+#[derive(Debug, Default)]
+struct Table(HashTable<(u64, u32)>);
+
+impl Table {
+    fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        self.0.find(hash, |(of, place)| *of == hash && is_it(*place)).map(|(_, place)| *place)
+    }
+
+    fn insert(&mut self, hash: u64, place: u32) {
+        self.0.insert_unique(hash, (hash, place), |(hash, _)| *hash);
+    }
 }
 
 impl CutSets {
     /// The place of a set, in whatever order its keys come; it is new unless it was there.
-    pub(super) fn place(&mut self, mut cut_keys: Vec<CutKey>) -> u32 {
-        cut_keys.sort_unstable();
-        let hash = self.hasher.hash_one(&cut_keys);
-        let Self { sets, places, .. } = self;
-        let is_it = |(of, place): &(u64, u32)| *of == hash && set(sets, *place) == cut_keys;
-        if let Some((_, place)) = places.find(hash, is_it) {
-            return *place;
+    pub(super) fn place(&mut self, cut_keys: Vec<CutKey>) -> u32 {
+        let mut members: Vec<u32> = cut_keys.into_iter().map(|key| self.key_place(key)).collect();
+        members.sort_unstable();
+        let hash = self.hash(members.as_slice());
+        if let Some(place) = self.set_places.find(hash, |place| self.set(place) == members) {
+            return place;
         }
-        let place = u32::try_from(sets.len()).unwrap_or(u32::MAX);
-        sets.push(cut_keys.into());
-        places.insert_unique(hash, (hash, place), |(hash, _)| *hash);
+        let place = next(&self.ends);
+        self.members.extend(members);
+        self.ends.push(next(&self.members));
+        self.set_places.insert(hash, place);
         place
     }
 
-    /// The set at a place; none of a place that is not taken.
-    pub(super) fn set(&self, place: u32) -> &[CutKey] {
-        set(&self.sets, place)
+    /// The place of a key; it is new unless it was there.
+    pub(super) fn key_place(&mut self, key: CutKey) -> u32 {
+        let hash = self.hash(&key);
+        if let Some(place) = self.key_places.find(hash, |place| self.key(place) == Some(&key)) {
+            return place;
+        }
+        let place = next(&self.keys);
+        self.keys.push(key);
+        self.key_places.insert(hash, place);
+        place
     }
 
-    /// At most so many sets from a place on, in the order of their places.
-    pub(super) fn page(&self, from: usize, limit: usize) -> Vec<Arc<[CutKey]>> {
-        self.sets.iter().skip(from).take(limit).cloned().collect()
+    /// The key at a place.
+    pub(super) fn key(&self, place: u32) -> Option<&CutKey> {
+        self.keys.get(usize::try_from(place).ok()?)
     }
 
-    /// Adds those of the next `limit` sets from a place on that hold one of these keys, which are sorted; says where to
-    /// go on.
-    pub(super) fn touch(&self, keys: &[CutKey], from: usize, limit: usize, touched: &mut Touched) -> Option<usize> {
-        let until = from.saturating_add(limit).min(self.sets.len());
-        for (place, set) in self.sets.iter().enumerate().take(until).skip(from) {
-            if set.iter().any(|key| keys.binary_search(key).is_ok()) {
-                touched.add(u32::try_from(place).unwrap_or(u32::MAX));
+    /// The places of the keys of the set at a place; none of a place that is not taken.
+    pub(super) fn set(&self, place: u32) -> &[u32] {
+        let end = |place: usize| usize::try_from(*self.ends.get(place)?).ok();
+        let bounds = usize::try_from(place).ok().and_then(|place| {
+            let from = place.checked_sub(1).map_or(Some(0), end)?;
+            Some(from..end(place)?)
+        });
+        bounds.and_then(|bounds| self.members.get(bounds)).unwrap_or_default()
+    }
+
+    /// The keys of the set at a place.
+    pub(super) fn keys(&self, place: u32) -> impl Iterator<Item = &CutKey> {
+        self.set(place).iter().filter_map(|key| self.key(*key))
+    }
+
+    /// The keys of the set at a place, sorted.
+    pub(super) fn sorted(&self, place: u32) -> Vec<CutKey> {
+        let mut keys: Vec<CutKey> = self.keys(place).cloned().collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// At most so many sets from a place on, in the order of their places, each sorted.
+    pub(super) fn page(&self, from: usize, limit: usize) -> Vec<Vec<CutKey>> {
+        let until = from.saturating_add(limit).min(self.ends.len());
+        (from..until).filter_map(|place| u32::try_from(place).ok()).map(|place| self.sorted(place)).collect()
+    }
+
+    /// Marks those of the next `limit` sets from a place on that hold one of these keys, whose places are sorted; says
+    /// where to go on.
+    pub(super) fn mark(&self, keys: &[u32], from: usize, limit: usize, marked: &mut Marked) -> Option<usize> {
+        let until = from.saturating_add(limit).min(self.ends.len());
+        for place in (from..until).filter_map(|place| u32::try_from(place).ok()) {
+            if self.set(place).iter().any(|key| keys.binary_search(key).is_ok()) {
+                marked.mark(place);
             }
         }
-        (until < self.sets.len()).then_some(until)
+        (until < self.ends.len()).then_some(until)
+    }
+
+    fn hash(&self, of: &(impl Hash + ?Sized)) -> u64 {
+        self.hasher.hash_one(of)
     }
 }
 
-fn set(sets: &[Arc<[CutKey]>], place: u32) -> &[CutKey] {
-    usize::try_from(place).ok().and_then(|place| sets.get(place)).map_or(&[], |set| set)
+/// The place that the next one gets. Four thousand million do not fit into the memory of any machine.
+fn next<T>(of: &[T]) -> u32 {
+    u32::try_from(of.len()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -92,12 +150,20 @@ mod tests {
                     }
                 }
             }
-            let all: Vec<Vec<CutKey>> = sets.page(0, usize::MAX).iter().map(|set| set.to_vec()).collect();
-            prop_assert_eq!(&all, &known);
+            prop_assert_eq!(&sets.page(0, usize::MAX), &known);
             for (place, set) in (0..).zip(&known) {
-                prop_assert_eq!(sets.set(place), set.as_slice());
+                prop_assert_eq!(&sets.sorted(place), set);
             }
-            prop_assert_eq!(sets.set(u32::try_from(known.len()).unwrap()), &[] as &[CutKey]);
+            prop_assert_eq!(sets.set(u32::try_from(known.len()).unwrap()), &[] as &[u32]);
+            // Page by page, the sets that hold a key are those that hold it.
+            let key = keys(&[3]).remove(0);
+            let (place, mut marked, mut from) = (sets.key_place(key.clone()), Marked::default(), Some(0));
+            while let Some(first) = from {
+                from = sets.mark(&[place], first, 7, &mut marked);
+            }
+            for (place, set) in (0..).zip(&known) {
+                prop_assert_eq!(marked.holds(place), set.contains(&key));
+            }
         }
     }
 }

@@ -1,12 +1,12 @@
 //! The index behind [`Statuses`](super::Statuses): fingerprints to what is needed to judge them.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::Arc;
 
 use super::cut_sets::CutSets;
+use super::fact_log::{Fact, FactLog};
+use super::marked::Marked;
 use super::places::Places;
-use super::touched::{Fact, FactLog, Touched};
+use super::revoked::Revoked;
 use super::{Change, Credential, Lock, LockKey, Status};
 use crate::ident::{ClusterName, ShortFingerprint};
 use crate::standing::{Cut, CutKey, Revision, is_cut};
@@ -17,9 +17,13 @@ use crate::world::Timestamp;
 pub(super) struct Index {
     credentials: Credentials,
     cut_sets: CutSets,
-    cuts: HashMap<CutKey, Vec<Cut>>,
-    revoked: HashMap<ShortFingerprint, Cut>,
+    /// By the place of the cut key, in the order of their revisions.
+    cuts: HashMap<u32, Vec<Cut>>,
+    revoked: Revoked,
     locks: HashMap<LockKey, Lock>,
+    /// The cut keys that have a cut-off, and those that a lock covers: nearly always none of a credential's.
+    is_cut: Marked,
+    is_locked: Marked,
     killing: FactLog,
 }
 
@@ -55,26 +59,28 @@ impl Index {
     }
 
     fn status_of(&self, key: &ShortFingerprint, slot: &Slot, now: Timestamp) -> Status {
-        let cut_keys = self.cut_sets.set(slot.cut_set);
-        if let Some(cut) = self.first_cut(key, slot.issued(), cut_keys) {
+        let cut_set = self.cut_sets.set(slot.cut_set);
+        if let Some(cut) = self.first_cut(key, slot.issued(), cut_set) {
             return Status::Revoked(cut.clone());
         }
         let not_after = slot.not_after();
         if now.whole_seconds() > not_after {
             return Status::Expired { not_after };
         }
-        match self.lock_on(cut_keys) {
+        match self.lock_on(cut_set) {
             Some(lock) => Status::Locked(lock.clone()),
             None => Status::Good,
         }
     }
 
-    /// A lock that covers one of the cut keys; with no locks at all, none of the keys is looked at.
-    fn lock_on(&self, cut_keys: &[CutKey]) -> Option<&Lock> {
-        if self.locks.is_empty() {
-            return None;
-        }
-        cut_keys.iter().filter_map(LockKey::covering).find_map(|key| self.locks.get(&key))
+    /// A lock that covers one of the cut keys at these places; of several, that on the first key.
+    fn lock_on(&self, cut_set: &[u32]) -> Option<&Lock> {
+        let locked = cut_set.iter().filter(|key| self.is_locked.holds(**key));
+        let locks = locked.filter_map(|key| {
+            let key = self.cut_sets.key(*key)?;
+            Some((key, self.locks.get(&LockKey::covering(key)?)?))
+        });
+        locks.min_by_key(|(key, _)| *key).map(|(_, lock)| lock)
     }
 
     pub(super) fn count(&self) -> usize {
@@ -85,22 +91,29 @@ impl Index {
         match change {
             Change::Recorded(credential) => self.record(credential),
             Change::CutOff(key, cut) => {
-                let cuts = self.cuts.entry(key.clone()).or_default();
+                let key = self.cut_sets.key_place(key);
+                let cuts = self.cuts.entry(key).or_default();
                 if let Err(place) = cuts.binary_search_by_key(&cut.revision, |known| known.revision) {
                     cuts.insert(place, cut);
+                    self.is_cut.mark(key);
                     self.killing.note(Fact::CutOff(key));
                 }
             }
             Change::Revoked(key, cut) => {
-                if let Entry::Vacant(vacant) = self.revoked.entry(key) {
-                    vacant.insert(cut);
+                if self.revoked.insert(key, cut) {
                     self.killing.note(Fact::Revoked(key));
                 }
             }
             Change::Locked(lock) => {
+                for key in lock.key.cut_keys() {
+                    self.is_locked.mark(self.cut_sets.key_place(key));
+                }
                 self.locks.insert(lock.key.clone(), lock);
             }
             Change::Unlocked(key) => {
+                for key in key.cut_keys() {
+                    self.is_locked.unmark(self.cut_sets.key_place(key));
+                }
                 self.locks.remove(&key);
             }
         }
@@ -123,9 +136,9 @@ impl Index {
     }
 
     /// The earliest fact that kills the credential: it gives date and reason.
-    fn first_cut(&self, key: &ShortFingerprint, issued: Revision, cut_keys: &[CutKey]) -> Option<&Cut> {
-        let by_key = cut_keys.iter().filter_map(|key| {
-            let cuts = self.cuts.get(key)?;
+    fn first_cut(&self, key: &ShortFingerprint, issued: Revision, cut_set: &[u32]) -> Option<&Cut> {
+        let by_key = cut_set.iter().filter(|key| self.is_cut.holds(**key)).filter_map(|place| {
+            let (key, cuts) = (self.cut_sets.key(*place)?, self.cuts.get(place)?);
             cuts.iter().find(|cut| is_cut(key, issued, cut.revision))
         });
         by_key.chain(self.revoked.get(key)).min_by_key(|cut| cut.revision)
@@ -144,10 +157,9 @@ impl Index {
         let until = from.saturating_add(places);
         for place in from..until {
             let Some(slot) = self.credentials.slot(place) else { return (page, None) };
-            let cut_keys = self.cut_sets.set(slot.cut_set);
-            if slot.not_after() >= now.whole_seconds() && cluster.is_none_or(|cluster| is_of(cut_keys, cluster)) {
-                let (issued, not_after) = (slot.issued(), slot.not_after());
-                page.push(Credential { key: slot.key, issued, not_after, cut_keys: cut_keys.to_vec() });
+            let is_its = |cluster| is_of(self.cut_sets.keys(slot.cut_set), cluster);
+            if slot.not_after() >= now.whole_seconds() && cluster.is_none_or(is_its) {
+                page.push(slot.credential(&self.cut_sets));
             }
         }
         (page, Some(until))
@@ -158,8 +170,8 @@ impl Index {
         self.credentials.find(key).map(|slot| (slot.issued(), slot.cut_set))
     }
 
-    /// Cut sets in the order of their places.
-    pub(super) fn cut_sets(&self, from: usize, limit: usize) -> Vec<Arc<[CutKey]>> {
+    /// Cut sets in the order of their places, each sorted.
+    pub(super) fn cut_sets(&self, from: usize, limit: usize) -> Vec<Vec<CutKey>> {
         self.cut_sets.page(from, limit)
     }
 
@@ -168,9 +180,9 @@ impl Index {
         self.cut_sets.place(cut_keys)
     }
 
-    /// Takes the cut sets of another in the place of its own.
-    pub(super) fn take_cut_sets(&mut self, other: Self) {
-        self.cut_sets = other.cut_sets;
+    /// Takes the credentials of another in the place of its own; they name cut sets that are here.
+    pub(super) fn take_credentials(&mut self, other: Self) {
+        self.credentials = other.credentials;
     }
 
     /// How many facts that can kill were taken in.
@@ -178,29 +190,27 @@ impl Index {
         self.killing.count()
     }
 
-    /// The keys that were cut off after so many facts, sorted, and the cut sets of what was revoked by itself; `None`
-    /// where that is forgotten.
-    pub(super) fn touched_since(&self, facts: u64) -> Option<(Vec<CutKey>, Touched)> {
-        let (mut keys, mut touched) = (Vec::new(), Touched::default());
+    /// The places of the keys that were cut off after so many facts, sorted, and the cut sets of what was revoked by
+    /// itself; `None` where that is forgotten.
+    pub(super) fn touched_since(&self, facts: u64) -> Option<(Vec<u32>, Marked)> {
+        let (mut keys, mut touched) = (Vec::new(), Marked::default());
         for fact in self.killing.since(facts)? {
             match fact {
-                Fact::CutOff(key) => keys.push(key.clone()),
+                Fact::CutOff(key) => keys.push(*key),
                 Fact::Revoked(key) => {
                     if let Some(slot) = self.credentials.find(key) {
-                        touched.add(slot.cut_set);
+                        touched.mark(slot.cut_set);
                     }
                 }
             }
         }
         keys.sort_unstable();
-        keys.dedup();
         Some((keys, touched))
     }
 
-    /// Adds those of the next `places` cut sets from a place on that hold one of these keys, which are sorted; says
-    /// where to go on.
-    pub(super) fn touch(&self, keys: &[CutKey], from: usize, places: usize, touched: &mut Touched) -> Option<usize> {
-        self.cut_sets.touch(keys, from, places, touched)
+    /// Marks those of the next `limit` cut sets from a place on that hold one of these keys; says where to go on.
+    pub(super) fn mark_sets(&self, keys: &[u32], from: usize, limit: usize, marked: &mut Marked) -> Option<usize> {
+        self.cut_sets.mark(keys, from, limit, marked)
     }
 
     /// Goes on from another index, whose place it takes.
@@ -210,8 +220,9 @@ impl Index {
 
     /// Every cut-off, revocation and lock.
     pub(super) fn facts(&self) -> Vec<Change> {
-        let cuts = self.cuts.iter().flat_map(|(key, cuts)| cuts.iter().map(|cut| (key.clone(), cut.clone())));
-        let mut facts: Vec<Change> = cuts.map(|(key, cut)| Change::CutOff(key, cut)).collect();
+        let keys = self.cuts.iter().filter_map(|(key, cuts)| Some((self.cut_sets.key(*key)?, cuts)));
+        let cuts = keys.flat_map(|(key, cuts)| cuts.iter().map(|cut| Change::CutOff(key.clone(), cut.clone())));
+        let mut facts: Vec<Change> = cuts.collect();
         facts.extend(self.revoked.iter().map(|(key, cut)| Change::Revoked(*key, cut.clone())));
         facts.extend(self.locks.values().cloned().map(Change::Locked));
         facts
@@ -228,19 +239,14 @@ impl Index {
             }
         }
         for slot in older.credentials.blocks.iter().flatten().filter(|slot| slot.issued() > revision) {
-            self.record(Credential {
-                key: slot.key,
-                issued: slot.issued(),
-                not_after: slot.not_after(),
-                cut_keys: older.cut_sets.set(slot.cut_set).to_vec(),
-            });
+            self.record(slot.credential(&older.cut_sets));
         }
     }
 }
 
 /// Whether cut keys are those of a credential on a cluster.
-pub(super) fn is_of(cut_keys: &[CutKey], cluster: &ClusterName) -> bool {
-    cut_keys.iter().any(|key| matches!(key, CutKey::IdentityOnCluster(_, on) if on == cluster))
+pub(super) fn is_of<'k>(mut cut_keys: impl Iterator<Item = &'k CutKey>, cluster: &ClusterName) -> bool {
+    cut_keys.any(|key| matches!(key, CutKey::IdentityOnCluster(_, on) if on == cluster))
 }
 
 impl Credentials {
@@ -289,6 +295,11 @@ impl Slot {
         Revision { era: self.era, number: u64::from(high) << 32 | u64::from(low) }
     }
 
+    fn credential(&self, cut_sets: &CutSets) -> Credential {
+        let (issued, not_after) = (self.issued(), self.not_after());
+        Credential { key: self.key, issued, not_after, cut_keys: cut_sets.sorted(self.cut_set) }
+    }
+
     fn not_after(&self) -> Timestamp {
         Timestamp::from_unix_seconds(i64::from(self.not_after))
     }
@@ -298,105 +309,4 @@ impl Slot {
 const BLOCK: usize = 65_536;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::x509::reason::Reason;
-
-    const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
-
-    fn revision(number: u64) -> Revision {
-        Revision { era: 1, number }
-    }
-
-    fn cut(number: u64) -> Cut {
-        Cut { revision: revision(number), at: NOW, reason: Reason::Unspecified }
-    }
-
-    fn fingerprint(n: u8) -> ShortFingerprint {
-        ShortFingerprint([n; 16])
-    }
-
-    fn of(id: &str) -> CutKey {
-        CutKey::Identity(id.parse().unwrap())
-    }
-
-    fn index_with(n: u8, issued: u64, keys: &[CutKey]) -> Index {
-        let mut index = Index::default();
-        index.apply(Change::Recorded(Credential {
-            key: fingerprint(n),
-            issued: revision(issued),
-            not_after: NOW,
-            cut_keys: keys.to_vec(),
-        }));
-        index
-    }
-
-    #[test]
-    fn what_is_not_on_the_record_is_unknown() {
-        assert_eq!(index_with(1, 1, &[of("a")]).status(&fingerprint(2), NOW), Status::Unknown);
-    }
-
-    #[test]
-    fn the_earliest_later_cut_off_gives_the_date() {
-        let mut index = index_with(1, 5, &[of("a")]);
-        for number in [9, 3, 7] {
-            index.apply(Change::CutOff(of("a"), cut(number)));
-        }
-        assert_eq!(index.status(&fingerprint(1), NOW), Status::Revoked(cut(7)));
-    }
-
-    #[test]
-    fn a_cut_off_before_the_record_does_not_kill() {
-        let mut index = index_with(1, 5, &[of("a")]);
-        index.apply(Change::CutOff(of("a"), cut(4)));
-        assert_eq!(index.status(&fingerprint(1), NOW), Status::Good);
-    }
-
-    #[test]
-    fn revoked_comes_before_expired_and_expired_before_locked() {
-        let late = NOW.after(std::time::Duration::from_secs(1));
-        let mut index = index_with(1, 5, &[of("a")]);
-        let key = LockKey { id: "a".parse().unwrap(), cluster: None };
-        index.apply(Change::Locked(Lock { key: key.clone(), at: NOW, revision: revision(6) }));
-        assert!(matches!(index.status(&fingerprint(1), NOW), Status::Locked(_)));
-        assert_eq!(index.status(&fingerprint(1), late), Status::Expired { not_after: NOW });
-        index.apply(Change::Unlocked(key));
-        assert_eq!(index.status(&fingerprint(1), NOW), Status::Good);
-        index.apply(Change::Revoked(fingerprint(1), cut(8)));
-        assert_eq!(index.status(&fingerprint(1), late), Status::Revoked(cut(8)));
-    }
-
-    #[test]
-    fn an_agency_lock_covers_what_is_held_under_it() {
-        let mut index = index_with(1, 5, &[of("a"), CutKey::Agency("acme".parse().unwrap())]);
-        let key = LockKey { id: "acme".parse().unwrap(), cluster: None };
-        index.apply(Change::Locked(Lock { key, at: NOW, revision: revision(6) }));
-        assert!(matches!(index.status(&fingerprint(1), NOW), Status::Locked(_)));
-    }
-
-    #[test]
-    fn a_snapshot_forgets_no_dead_and_nothing_that_was_looked_up_ahead_of_it() {
-        let mut older = index_with(1, 3, &[of("a")]);
-        older.apply(Change::CutOff(of("a"), cut(5)));
-        older.apply(Change::Revoked(fingerprint(2), cut(6)));
-        let ahead = Credential { key: fingerprint(3), issued: revision(9), not_after: NOW, cut_keys: vec![of("c")] };
-        older.apply(Change::Recorded(ahead));
-        let key = LockKey { id: "a".parse().unwrap(), cluster: None };
-        older.apply(Change::Locked(Lock { key, at: NOW, revision: revision(6) }));
-        // A restored authority, in a new era, has forgotten the cut-off, the revocation and the lock.
-        let new_era = Revision { era: 2, number: 1 };
-        let mut snapshot = index_with(1, 3, &[of("a")]);
-        snapshot.record(Credential { key: fingerprint(2), issued: revision(3), not_after: NOW, cut_keys: Vec::new() });
-        snapshot.inherit(older, new_era);
-        assert_eq!(snapshot.status(&fingerprint(1), NOW), Status::Revoked(cut(5)));
-        assert_eq!(snapshot.status(&fingerprint(2), NOW), Status::Revoked(cut(6)));
-        assert_eq!(snapshot.status(&fingerprint(3), NOW), Status::Unknown);
-        // In the same era, what was looked up ahead of the snapshot stays known, and what was unlocked is unlocked.
-        let mut older = index_with(3, 9, &[of("c")]);
-        let key = LockKey { id: "c".parse().unwrap(), cluster: None };
-        older.apply(Change::Locked(Lock { key, at: NOW, revision: revision(4) }));
-        let mut snapshot = Index::default();
-        snapshot.inherit(older, revision(8));
-        assert_eq!(snapshot.status(&fingerprint(3), NOW), Status::Good);
-    }
-}
+mod tests;

@@ -5,13 +5,16 @@
 //! the feed) applies [`Change`]s in the order of their revisions and then says how far it has come. Answers that come
 //! from elsewhere are used only while [`freshness::Freshness`] says so.
 //!
-//! Read `index` for how an answer is found, `freshness` for how long it holds, `frames` for what authority and proxy
+//! Read `index` for how an answer is found (`places`, `cut_sets`, `revoked` and `marked` are its parts, `fact_log` what
+//! came last), `freshness` for how long it holds, `frames` for what authority and proxy
 //! say to each other, `joining` for how a proxy gets its certificates, `mirror` for what a proxy keeps of it on disk.
 
 mod cut_sets;
 mod index;
+mod fact_log;
+mod marked;
 mod places;
-mod touched;
+mod revoked;
 pub mod freshness;
 pub mod frames;
 pub mod joining;
@@ -30,7 +33,7 @@ use crate::world::Timestamp;
 
 use freshness::{Age, Freshness};
 use index::Index;
-pub use touched::Touched;
+pub use marked::Marked;
 
 /// The standing of a credential at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +81,15 @@ pub struct LockKey {
 }
 
 impl LockKey {
+    /// The cut keys that it covers: what has one of them is stopped.
+    pub fn cut_keys(&self) -> [CutKey; 2] {
+        let id = || self.id.clone();
+        match &self.cluster {
+            None => [CutKey::Identity(id()), CutKey::Agency(id())],
+            Some(on) => [CutKey::IdentityOnCluster(id(), on.clone()), CutKey::AgencyOnCluster(id(), on.clone())],
+        }
+    }
+
     /// The lock that would stop a credential with this cut key, if there is such a lock.
     pub fn covering(key: &CutKey) -> Option<Self> {
         match key {
@@ -185,13 +197,14 @@ impl Statuses {
 
     /// Which sets of cut keys the facts touched that came after so many of them: every credential that became dead since
     /// has one of these sets, or was recorded since. `None` where too many came: any may have been touched.
-    pub fn touched_since(&self, killing: u64) -> Option<Touched> {
+    pub fn touched_since(&self, killing: u64) -> Option<Marked> {
         let (keys, mut touched) = self.read().touched_since(killing)?;
         let mut from = if keys.is_empty() { None } else { Some(0) };
         while let Some(place) = from {
-            from = self.read().touch(&keys, place, SETS_AT_ONCE, &mut touched);
+            from = self.read().mark_sets(&keys, place, SETS_AT_ONCE, &mut touched);
         }
-        Some(touched)
+        // Places are those of one index; what takes its place has forgotten what came before.
+        self.read().touched_since(killing).map(|_| touched)
     }
 
     /// Whether answers may be used at this moment: the clock check before whatever is passed on.
@@ -255,8 +268,8 @@ impl Statuses {
         self.read().placed(key)
     }
 
-    /// At most `limit` sets of cut keys from a place on, in the order of their places.
-    pub fn cut_sets(&self, from: usize, limit: usize) -> Vec<Arc<[CutKey]>> {
+    /// At most `limit` sets of cut keys from a place on, in the order of their places, each sorted.
+    pub fn cut_sets(&self, from: usize, limit: usize) -> Vec<Vec<CutKey>> {
         self.read().cut_sets(from, limit)
     }
 
@@ -347,9 +360,9 @@ impl Snapshot {
         self.0.cut_set(cut_keys)
     }
 
-    /// Takes the cut sets of another in the place of its own.
-    pub fn take_cut_sets(&mut self, other: Self) {
-        self.0.take_cut_sets(other.0);
+    /// Takes the credentials of another in the place of its own; they name cut sets that are here, or will be.
+    pub fn take_credentials(&mut self, other: Self) {
+        self.0.take_credentials(other.0);
     }
 
     /// Puts in a credential that is not here yet, whose cut keys are, or will be, at this place.
@@ -364,7 +377,7 @@ const SETS_AT_ONCE: usize = 4096;
 /// Whether a change concerns a proxy of this cluster: its own credentials, and whatever is dead or locked anywhere.
 pub fn concerns(change: &Change, cluster: &ClusterName) -> bool {
     match change {
-        Change::Recorded(credential) => index::is_of(&credential.cut_keys, cluster),
+        Change::Recorded(credential) => index::is_of(credential.cut_keys.iter(), cluster),
         Change::CutOff(..) | Change::Revoked(..) | Change::Locked(_) | Change::Unlocked(_) => true,
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::KEPT;
 use crate::ident::{IssuerName, Serial};
 use crate::publish::roll::{Roll, ShelfContents};
-use crate::status::{Stale, Status, Statuses, Touched};
+use crate::status::{Marked, Stale, Status, Statuses};
 use crate::world::Timestamp;
 use crate::x509::crl::{Entry, encode_entry};
 
@@ -108,7 +108,7 @@ impl Part {
     }
 
     /// Whether these are the entries still, if nothing came to the certificates or went.
-    fn holds(&self, touched: Option<&Touched>, now: Timestamp) -> bool {
+    fn holds(&self, touched: Option<&Marked>, now: Timestamp) -> bool {
         let (Some(touched), Some(cut_sets)) = (touched, &self.cut_sets) else { return false };
         // A clock that was set back brings back what has left.
         let is_time = self.made <= now && self.leaves.is_none_or(|leaves| now <= leaves);

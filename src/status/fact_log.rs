@@ -3,13 +3,12 @@
 use std::collections::VecDeque;
 
 use crate::ident::ShortFingerprint;
-use crate::standing::CutKey;
 
 /// A fact that can kill.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fact {
-    /// A cut-off on a cut key.
-    CutOff(CutKey),
+    /// A cut-off on the cut key at this place.
+    CutOff(u32),
     /// The revocation of one credential.
     Revoked(ShortFingerprint),
 }
@@ -44,34 +43,6 @@ impl FactLog {
     pub(super) fn follow(&mut self, other: &Self) {
         self.count = self.count.max(other.count).saturating_add(1);
         self.newest.clear();
-    }
-}
-
-/// Places of cut sets, of which some fact touched one of the keys or a credential.
-#[derive(Debug, Default)]
-pub struct Touched {
-    places: Vec<bool>,
-}
-
-impl Touched {
-    pub(super) fn add(&mut self, place: u32) {
-        let Ok(place) = usize::try_from(place) else { return };
-        if self.places.len() <= place {
-            self.places.resize(place + 1, false);
-        }
-        if let Some(is_touched) = self.places.get_mut(place) {
-            *is_touched = true;
-        }
-    }
-
-    /// Whether nothing was touched.
-    pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
-    }
-
-    /// Whether the set of cut keys at this place was touched.
-    pub fn holds(&self, place: u32) -> bool {
-        usize::try_from(place).ok().and_then(|place| self.places.get(place)).is_some_and(|is_touched| *is_touched)
     }
 }
 
