@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, Hash, RandomState};
 
 use hashbrown::HashTable;
 
-use super::marked::Marked;
+use super::marks::Marks;
 use crate::standing::CutKey;
 
 /// Keys and sets in the order in which they came; the place of one never changes.
@@ -99,11 +99,11 @@ impl CutSets {
 
     /// Marks those of the next `limit` sets from a place on that hold one of these keys, whose places are sorted; says
     /// where to go on.
-    pub(super) fn mark(&self, keys: &[u32], from: usize, limit: usize, marked: &mut Marked) -> Option<usize> {
+    pub(super) fn mark(&self, keys: &[u32], from: usize, limit: usize, bit: u8, marks: &mut Marks) -> Option<usize> {
         let until = from.saturating_add(limit).min(self.ends.len());
         for place in (from..until).filter_map(|place| u32::try_from(place).ok()) {
             if self.set(place).iter().any(|key| keys.binary_search(key).is_ok()) {
-                marked.mark(place);
+                marks.mark(place, bit);
             }
         }
         (until < self.ends.len()).then_some(until)
@@ -157,12 +157,12 @@ mod tests {
             prop_assert_eq!(sets.set(u32::try_from(known.len()).unwrap()), &[] as &[u32]);
             // Page by page, the sets that hold a key are those that hold it.
             let key = keys(&[3]).remove(0);
-            let (place, mut marked, mut from) = (sets.key_place(key.clone()), Marked::default(), Some(0));
+            let (place, mut marks, mut from) = (sets.key_place(key.clone()), Marks::default(), Some(0));
             while let Some(first) = from {
-                from = sets.mark(&[place], first, 7, &mut marked);
+                from = sets.mark(&[place], first, 7, 1, &mut marks);
             }
             for (place, set) in (0..).zip(&known) {
-                prop_assert_eq!(marked.holds(place), set.contains(&key));
+                prop_assert_eq!(marks.of(place) == 1, set.contains(&key));
             }
         }
     }

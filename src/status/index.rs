@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::cut_sets::CutSets;
 use super::fact_log::{Fact, FactLog};
-use super::marked::Marked;
+use super::marks::Marks;
 use super::places::Places;
 use super::revoked::Revoked;
 use super::{Change, Credential, Lock, LockKey, Status};
@@ -21,9 +21,8 @@ pub(super) struct Index {
     cuts: HashMap<u32, Vec<Cut>>,
     revoked: Revoked,
     locks: HashMap<LockKey, Lock>,
-    /// The cut keys that have a cut-off, and those that a lock covers: nearly always none of a credential's.
-    is_cut: Marked,
-    is_locked: Marked,
+    /// What there is on the cut key at a place: nearly always nothing on any of a credential's.
+    on_keys: Marks,
     killing: FactLog,
 }
 
@@ -60,23 +59,23 @@ impl Index {
 
     fn status_of(&self, key: &ShortFingerprint, slot: &Slot, now: Timestamp) -> Status {
         let cut_set = self.cut_sets.set(slot.cut_set);
-        if let Some(cut) = self.first_cut(key, slot.issued(), cut_set) {
+        let on_keys = cut_set.iter().fold(0, |marks, key| marks | self.on_keys.of(*key));
+        let by_key = if on_keys & CUT == 0 { None } else { self.first_cut(slot.issued(), cut_set) };
+        // The earliest fact that kills the credential gives date and reason.
+        if let Some(cut) = by_key.into_iter().chain(self.revoked.get(key)).min_by_key(|cut| cut.revision) {
             return Status::Revoked(cut.clone());
         }
         let not_after = slot.not_after();
         if now.whole_seconds() > not_after {
             return Status::Expired { not_after };
         }
-        match self.lock_on(cut_set) {
-            Some(lock) => Status::Locked(lock.clone()),
-            None => Status::Good,
-        }
+        let lock = if on_keys & LOCKED == 0 { None } else { self.lock_on(cut_set) };
+        lock.map_or(Status::Good, |lock| Status::Locked(lock.clone()))
     }
 
     /// A lock that covers one of the cut keys at these places; of several, that on the first key.
     fn lock_on(&self, cut_set: &[u32]) -> Option<&Lock> {
-        let locked = cut_set.iter().filter(|key| self.is_locked.holds(**key));
-        let locks = locked.filter_map(|key| {
+        let locks = cut_set.iter().filter_map(|key| {
             let key = self.cut_sets.key(*key)?;
             Some((key, self.locks.get(&LockKey::covering(key)?)?))
         });
@@ -95,7 +94,7 @@ impl Index {
                 let cuts = self.cuts.entry(key).or_default();
                 if let Err(place) = cuts.binary_search_by_key(&cut.revision, |known| known.revision) {
                     cuts.insert(place, cut);
-                    self.is_cut.mark(key);
+                    self.on_keys.mark(key, CUT);
                     self.killing.note(Fact::CutOff(key));
                 }
             }
@@ -106,13 +105,13 @@ impl Index {
             }
             Change::Locked(lock) => {
                 for key in lock.key.cut_keys() {
-                    self.is_locked.mark(self.cut_sets.key_place(key));
+                    self.on_keys.mark(self.cut_sets.key_place(key), LOCKED);
                 }
                 self.locks.insert(lock.key.clone(), lock);
             }
             Change::Unlocked(key) => {
                 for key in key.cut_keys() {
-                    self.is_locked.unmark(self.cut_sets.key_place(key));
+                    self.on_keys.unmark(self.cut_sets.key_place(key), LOCKED);
                 }
                 self.locks.remove(&key);
             }
@@ -135,13 +134,13 @@ impl Index {
         self.credentials.add(Slot { key, era, number, not_after, cut_set });
     }
 
-    /// The earliest fact that kills the credential: it gives date and reason.
-    fn first_cut(&self, key: &ShortFingerprint, issued: Revision, cut_set: &[u32]) -> Option<&Cut> {
-        let by_key = cut_set.iter().filter(|key| self.is_cut.holds(**key)).filter_map(|place| {
+    /// The earliest cut-off on the cut keys at these places that kills what was recorded at `issued`.
+    fn first_cut(&self, issued: Revision, cut_set: &[u32]) -> Option<&Cut> {
+        let cuts = cut_set.iter().filter_map(|place| {
             let (key, cuts) = (self.cut_sets.key(*place)?, self.cuts.get(place)?);
             cuts.iter().find(|cut| is_cut(key, issued, cut.revision))
         });
-        by_key.chain(self.revoked.get(key)).min_by_key(|cut| cut.revision)
+        cuts.min_by_key(|cut| cut.revision)
     }
 
     /// The credentials from a place on, at most so many places further, and the place after them; of one cluster, where
@@ -192,14 +191,14 @@ impl Index {
 
     /// The places of the keys that were cut off after so many facts, sorted, and the cut sets of what was revoked by
     /// itself; `None` where that is forgotten.
-    pub(super) fn touched_since(&self, facts: u64) -> Option<(Vec<u32>, Marked)> {
-        let (mut keys, mut touched) = (Vec::new(), Marked::default());
+    pub(super) fn touched_since(&self, facts: u64) -> Option<(Vec<u32>, Marks)> {
+        let (mut keys, mut touched) = (Vec::new(), Marks::default());
         for fact in self.killing.since(facts)? {
             match fact {
                 Fact::CutOff(key) => keys.push(*key),
                 Fact::Revoked(key) => {
                     if let Some(slot) = self.credentials.find(key) {
-                        touched.mark(slot.cut_set);
+                        touched.mark(slot.cut_set, TOUCHED);
                     }
                 }
             }
@@ -209,8 +208,8 @@ impl Index {
     }
 
     /// Marks those of the next `limit` cut sets from a place on that hold one of these keys; says where to go on.
-    pub(super) fn mark_sets(&self, keys: &[u32], from: usize, limit: usize, marked: &mut Marked) -> Option<usize> {
-        self.cut_sets.mark(keys, from, limit, marked)
+    pub(super) fn mark_sets(&self, keys: &[u32], from: usize, limit: usize, marks: &mut Marks) -> Option<usize> {
+        self.cut_sets.mark(keys, from, limit, TOUCHED, marks)
     }
 
     /// Goes on from another index, whose place it takes.
@@ -304,6 +303,13 @@ impl Slot {
         Timestamp::from_unix_seconds(i64::from(self.not_after))
     }
 }
+
+/// There is a cut-off on the key.
+const CUT: u8 = 1;
+/// A lock covers the key.
+const LOCKED: u8 = 2;
+/// A fact touched the set.
+const TOUCHED: u8 = 1;
 
 /// Credentials in a block.
 const BLOCK: usize = 65_536;

@@ -5,14 +5,14 @@
 //! the feed) applies [`Change`]s in the order of their revisions and then says how far it has come. Answers that come
 //! from elsewhere are used only while [`freshness::Freshness`] says so.
 //!
-//! Read `index` for how an answer is found (`places`, `cut_sets`, `revoked` and `marked` are its parts, `fact_log` what
+//! Read `index` for how an answer is found (`places`, `cut_sets`, `revoked` and `marks` are its parts, `fact_log` what
 //! came last), `freshness` for how long it holds, `frames` for what authority and proxy
 //! say to each other, `joining` for how a proxy gets its certificates, `mirror` for what a proxy keeps of it on disk.
 
 mod cut_sets;
 mod index;
 mod fact_log;
-mod marked;
+mod marks;
 mod places;
 mod revoked;
 pub mod freshness;
@@ -33,7 +33,7 @@ use crate::world::Timestamp;
 
 use freshness::{Age, Freshness};
 use index::Index;
-pub use marked::Marked;
+pub use marks::Marks;
 
 /// The standing of a credential at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,7 +197,7 @@ impl Statuses {
 
     /// Which sets of cut keys the facts touched that came after so many of them: every credential that became dead since
     /// has one of these sets, or was recorded since. `None` where too many came: any may have been touched.
-    pub fn touched_since(&self, killing: u64) -> Option<Marked> {
+    pub fn touched_since(&self, killing: u64) -> Option<Marks> {
         let (keys, mut touched) = self.read().touched_since(killing)?;
         let mut from = if keys.is_empty() { None } else { Some(0) };
         while let Some(place) = from {

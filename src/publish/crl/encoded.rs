@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::KEPT;
 use crate::ident::{IssuerName, Serial};
 use crate::publish::roll::{Roll, ShelfContents};
-use crate::status::{Marked, Stale, Status, Statuses};
+use crate::status::{Marks, Stale, Status, Statuses};
 use crate::world::Timestamp;
 use crate::x509::crl::{Entry, encode_entry};
 
@@ -108,11 +108,11 @@ impl Part {
     }
 
     /// Whether these are the entries still, if nothing came to the certificates or went.
-    fn holds(&self, touched: Option<&Marked>, now: Timestamp) -> bool {
+    fn holds(&self, touched: Option<&Marks>, now: Timestamp) -> bool {
         let (Some(touched), Some(cut_sets)) = (touched, &self.cut_sets) else { return false };
         // A clock that was set back brings back what has left.
         let is_time = self.made <= now && self.leaves.is_none_or(|leaves| now <= leaves);
-        is_time && (touched.is_empty() || !cut_sets.iter().any(|place| touched.holds(*place)))
+        is_time && (touched.is_empty() || !cut_sets.iter().any(|place| touched.of(*place) != 0))
     }
 }
 
