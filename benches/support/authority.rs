@@ -25,9 +25,9 @@ use portcullis::status::Statuses;
 use portcullis::store::memory::MemoryStore;
 use portcullis::store::{Store, Timeline};
 use portcullis::world::World;
+use portcullis::x509::fresh_key::FreshKey;
 use portcullis::x509::pem::{self, Label};
 use portcullis::x509::public_key::PublicKey;
-use rcgen::KeyPair;
 use tempfile::TempDir;
 
 const ERA: u32 = 1_800_000_000;
@@ -118,7 +118,7 @@ impl Authority {
     }
 }
 
-/// A key of its own, of which the private part is dropped.
+/// A key of its own as the authority makes it for a user, of which the private part is dropped.
 pub(crate) fn fresh() -> PublicKey {
-    PublicKey::of(&KeyPair::generate().unwrap()).unwrap()
+    FreshKey::make().unwrap().public
 }

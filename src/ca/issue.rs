@@ -16,6 +16,7 @@ use crate::command::{Code, Command, Rejected};
 use crate::directory::rows::{DeletedRow, IdentityRow};
 use crate::directory::{admins, membership};
 use crate::ident::{AnyId, ClusterName, GroupName, IdentityId, IssuerName};
+use crate::journal::IdentityKind;
 use crate::ledger::credentials;
 use crate::ledger::cuts;
 use crate::ledger::rows::{CertificateRole, CertificateRow};
@@ -85,10 +86,12 @@ impl Command for Issue {
     }
 
     fn decide(&self, permit: &Permit, txn: &mut Txn<'_>, moment: &Moment<'_>) -> Result<IssuedCertificate, Rejected> {
-        self.must_exist(txn)?;
+        let kind = self.must_exist(txn)?;
         let (role, cluster) = self.target(permit, txn)?;
         let groups = if cluster.is_some() { membership::groups_of(txn, &self.id)? } else { Vec::new() };
-        let agency = membership::agency_of(txn, &self.id)?.or(self.own_agency(txn)?);
+        // An agency's own credentials are held under itself.
+        let own_agency = (kind == IdentityKind::Agency).then(|| self.id.clone());
+        let agency = membership::agency_of(txn, &self.id)?.or(own_agency);
         let name = cluster.as_ref().map(|row| &row.name);
         let issuer = cluster.as_ref().and_then(|row| row.issuers.last().cloned()).unwrap_or_else(IssuerName::infra);
 
@@ -117,9 +120,10 @@ impl Command for Issue {
 }
 
 impl Issue {
-    fn must_exist(&self, txn: &mut Txn<'_>) -> Result<(), Rejected> {
-        if txn.get::<IdentityRow>(&self.id)?.is_some() {
-            return Ok(());
+    /// Whether it is for a user or an agency; refuses whoever is not there.
+    fn must_exist(&self, txn: &mut Txn<'_>) -> Result<IdentityKind, Rejected> {
+        if let Some(row) = txn.get::<IdentityRow>(&self.id)? {
+            return Ok(row.value.kind);
         }
         let id = &self.id;
         Err(match txn.get::<DeletedRow>(&AnyId::from(id))? {
@@ -159,13 +163,6 @@ impl Issue {
             )),
             Purpose::Management => Ok((CertificateRole::Management, None)),
         }
-    }
-
-    /// An agency's own credentials are held under itself.
-    fn own_agency(&self, txn: &mut Txn<'_>) -> Result<Option<IdentityId>, Rejected> {
-        let row = txn.get::<IdentityRow>(&self.id)?;
-        let is_agency = row.is_some_and(|row| row.value.kind == crate::journal::IdentityKind::Agency);
-        Ok(is_agency.then(|| self.id.clone()))
     }
 
     /// What a credential takes over from the one it was obtained with, when the holder asks for their own.

@@ -66,17 +66,17 @@ pub struct Places {
 impl Places {
     /// Where an issuer's CRL is.
     pub fn crl(&self, issuer: &IssuerName) -> String {
-        format!("{}/crl/{issuer}.crl", self.public_url)
+        [&self.public_url, "/crl/", issuer.as_str(), ".crl"].concat()
     }
 
     /// Where OCSP is answered.
     pub fn ocsp(&self) -> String {
-        format!("{}/ocsp", self.public_url)
+        [&self.public_url, "/ocsp"].concat()
     }
 
     /// Where an issuer's certificate is.
     pub fn certificate(&self, issuer: &IssuerName) -> String {
-        format!("{}/ca/{issuer}.crt", self.public_url)
+        [&self.public_url, "/ca/", issuer.as_str(), ".crt"].concat()
     }
 }
 

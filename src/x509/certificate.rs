@@ -110,7 +110,7 @@ impl Certificate {
     }
 
     fn take_extensions(&mut self, mut list: Reader<'_>) -> Result<(), Malformed> {
-        let mut seen: Vec<&[u8]> = Vec::new();
+        let mut seen: Vec<&[u8]> = Vec::with_capacity(16);
         while !list.is_empty() {
             let extension = RawExtension::read(&mut list)?;
             if seen.len() == MOST_EXTENSIONS {

@@ -11,7 +11,7 @@ use super::extensions::{BasicConstraints, Extensions, KeyUsage, RawExtension};
 use super::name::{Name, Subject};
 use super::oid;
 use super::pem::{self, Label, PemError};
-use super::public_key::{BadSignature, KeyId, PublicKey, WeakKey};
+use super::public_key::{BadSignature, PublicKey, WeakKey};
 use super::signature::{self, Algorithm, Signed, SigningError, UnsupportedAlgorithm};
 
 /// A request whose key is strong and whose sender has the private key.
@@ -19,8 +19,6 @@ use super::signature::{self, Algorithm, Signed, SigningError, UnsupportedAlgorit
 pub struct Request {
     /// The key to be certified.
     pub public_key: PublicKey,
-    /// Its identifier.
-    pub key_id: KeyId,
     /// What was asked for besides and is not used, one line each: printable, each at most 300 characters, at most 33.
     pub ignored: Vec<String>,
 }
@@ -96,7 +94,7 @@ impl Request {
             ignored.push(format!("subject {subject}"));
         }
         read_attributes(attributes, &mut ignored)?;
-        Ok(Self { key_id: public_key.id(), public_key, ignored: ignored.finish() })
+        Ok(Self { public_key, ignored: ignored.finish() })
     }
 }
 

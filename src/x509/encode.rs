@@ -37,15 +37,19 @@ pub(super) fn header(out: &mut Vec<u8>, tag: u8, length: usize) {
         out.push(short);
         return;
     }
-    let octets = length.to_be_bytes();
-    let significant = significant_octets(length);
-    out.push(0x80 | u8::try_from(significant).unwrap_or(8));
-    out.extend(octets.iter().skip(octets.len() - significant));
+    out.extend(long_length(length));
 }
 
 /// How many octets [`header`] writes for a content of `length` octets.
 pub(super) const fn header_length(length: usize) -> usize {
     if length < 0x80 { 2 } else { 2 + significant_octets(length) }
+}
+
+/// A length of 128 or more: how many octets it has, then these (X.690 §8.1.3.5).
+fn long_length(length: usize) -> impl Iterator<Item = u8> {
+    let (octets, significant) = (length.to_be_bytes(), significant_octets(length));
+    let count = 0x80 | u8::try_from(significant).unwrap_or(8);
+    std::iter::once(count).chain(octets.into_iter().skip(octets.len() - significant))
 }
 
 const fn significant_octets(length: usize) -> usize {
@@ -64,9 +68,7 @@ pub(super) fn nested(out: &mut Vec<u8>, tag: u8, content: impl FnOnce(&mut Vec<u
             *octet = short;
         }
     } else {
-        let mut octets = Vec::with_capacity(10);
-        header(&mut octets, tag, length);
-        out.splice(length_at..=length_at, octets.into_iter().skip(1));
+        out.splice(length_at..=length_at, long_length(length));
     }
 }
 

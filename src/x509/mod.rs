@@ -1,6 +1,7 @@
 //! The formats of X.509: bytes in, values out.
 //!
-//! Nothing here reads a file, a clock or a random number generator, and nothing decides what may be issued.
+//! Nothing here reads a file or a clock, and nothing decides what may be issued. Chance is asked for by name, except where
+//! the crypto library takes its own: for a signature, and for a key in `fresh_key`.
 //! What a format itself demands (DER's one encoding, RFC 5280's field rules) is checked on every read.
 //! Deliberately absent: chain building (rustls does it), policy processing (RFC 9618), delta CRLs, and any way to take
 //! a subject from a request.
@@ -23,6 +24,7 @@ pub mod csr;
 pub mod pem;
 pub mod key;
 pub mod signing_key;
+pub mod fresh_key;
 pub mod crl;
 pub mod ocsp;
 

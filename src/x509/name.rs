@@ -47,14 +47,14 @@ impl Subject {
         let name = Name::from_der(der)?;
         let mut subject = Self::default();
         let mut common_names = 0;
-        for relative in &name.0 {
-            match relative.as_slice() {
-                [a] if a.oid == oid::COMMON_NAME => {
+        for relative in name.relatives() {
+            match relative {
+                [a] if a.kind == Kind::CommonName => {
                     subject.common_name.clone_from(&a.text);
                     common_names += 1;
                 }
-                [a] if a.oid == oid::ORGANIZATION => subject.organizations.push(a.text.clone()),
-                [a] if a.oid == oid::ORGANIZATIONAL_UNIT && subject.organizational_unit.is_none() => {
+                [a] if a.kind == Kind::Organization => subject.organizations.push(a.text.clone()),
+                [a] if a.kind == Kind::OrganizationalUnit && subject.organizational_unit.is_none() => {
                     subject.organizational_unit = Some(a.text.clone());
                 }
                 _ => return Err(Malformed::wanted("a subject of one CN, any O and at most one OU")),
@@ -75,15 +75,26 @@ fn write_attribute(out: &mut Vec<u8>, kind: &[u8], text: &str) {
 
 /// A distinguished name as it was read, whoever wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Name(Vec<Vec<Attribute>>);
+pub struct Name(Vec<Attribute>);
 
 /// One attribute of a [`Name`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Attribute {
-    oid: Vec<u8>,
+    kind: Kind,
     text: String,
     /// Whether it was written as UTF8String or PrintableString, on whose reading everybody agrees.
     plain: bool,
+    /// Whether it is in one RDN with the attribute before it.
+    joined: bool,
+}
+
+/// What an attribute says: what Kubernetes reads, or something else, by its object identifier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    CommonName,
+    Organization,
+    OrganizationalUnit,
+    Other(Vec<u8>),
 }
 
 impl Name {
@@ -93,14 +104,14 @@ impl Name {
         let mut name = Vec::new();
         while !relatives.is_empty() {
             let mut attributes = Reader::new(relatives.content(tag::SET, "a relative distinguished name")?);
-            let mut relative = Vec::new();
-            while !attributes.is_empty() {
-                relative.push(Attribute::read(attributes.sequence()?)?);
-            }
-            if relative.is_empty() {
+            if attributes.is_empty() {
                 return Err(Malformed::wanted("an attribute"));
             }
-            name.push(relative);
+            let mut joined = false;
+            while !attributes.is_empty() {
+                name.push(Attribute::read(attributes.sequence()?, joined)?);
+                joined = true;
+            }
         }
         Ok(Self(name))
     }
@@ -112,27 +123,30 @@ impl Name {
 
     /// Every CN in order.
     pub fn common_names(&self) -> Vec<&str> {
-        self.texts(oid::COMMON_NAME)
+        self.texts(&Kind::CommonName)
     }
 
     /// Every O in order.
     pub fn organizations(&self) -> Vec<&str> {
-        self.texts(oid::ORGANIZATION)
+        self.texts(&Kind::Organization)
     }
 
     /// Every OU in order.
     pub fn organizational_units(&self) -> Vec<&str> {
-        self.texts(oid::ORGANIZATIONAL_UNIT)
+        self.texts(&Kind::OrganizationalUnit)
     }
 
     /// Whether every CN, O and OU is a UTF8String or PrintableString, so that no two readers differ on it.
     pub fn is_plain(&self) -> bool {
-        let kubernetes_reads = [oid::COMMON_NAME, oid::ORGANIZATION, oid::ORGANIZATIONAL_UNIT];
-        self.0.iter().flatten().all(|a| a.plain || !kubernetes_reads.contains(&a.oid.as_slice()))
+        self.0.iter().all(|a| a.plain || matches!(a.kind, Kind::Other(_)))
     }
 
-    fn texts(&self, kind: &[u8]) -> Vec<&str> {
-        self.0.iter().flatten().filter(|a| a.oid == kind).map(|a| a.text.as_str()).collect()
+    fn texts(&self, kind: &Kind) -> Vec<&str> {
+        self.0.iter().filter(|a| a.kind == *kind).map(|a| a.text.as_str()).collect()
+    }
+
+    fn relatives(&self) -> impl Iterator<Item = &[Attribute]> {
+        self.0.chunk_by(|_, next| next.joined)
     }
 }
 
@@ -140,26 +154,47 @@ impl Name {
 /// Never read back.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, relative) in self.0.iter().enumerate() {
-            f.write_str(if index == 0 { "" } else { ", " })?;
-            for (index, attribute) in relative.iter().enumerate() {
-                let joint = if index == 0 { "" } else { "+" };
-                write!(f, "{joint}{}={}", oid::shown(&attribute.oid), attribute.text.escape_debug())?;
-            }
+        for (index, Attribute { kind, text, joined, .. }) in self.0.iter().enumerate() {
+            let joint = match (index, joined) {
+                (0, _) => "",
+                (_, true) => "+",
+                (_, false) => ", ",
+            };
+            write!(f, "{joint}{}={}", oid::shown(kind.oid()), text.escape_debug())?;
         }
         Ok(())
     }
 }
 
 impl Attribute {
-    fn read(mut fields: Reader<'_>) -> Result<Self, Malformed> {
-        let kind = fields.oid()?.to_vec();
+    fn read(mut fields: Reader<'_>, joined: bool) -> Result<Self, Malformed> {
+        let kind = Kind::of(fields.oid()?);
         let value = fields.any()?;
         fields.end()?;
         let text = text(value)?;
         let plain = text.is_some() && matches!(value.tag, tag::UTF8_STRING | tag::PRINTABLE_STRING);
         let text = text.unwrap_or_else(|| format!("#{}", hex::encode(value.raw)));
-        Ok(Self { oid: kind, text, plain })
+        Ok(Self { kind, text, plain, joined })
+    }
+}
+
+impl Kind {
+    fn of(oid: &[u8]) -> Self {
+        match oid {
+            oid::COMMON_NAME => Self::CommonName,
+            oid::ORGANIZATION => Self::Organization,
+            oid::ORGANIZATIONAL_UNIT => Self::OrganizationalUnit,
+            other => Self::Other(other.to_vec()),
+        }
+    }
+
+    fn oid(&self) -> &[u8] {
+        match self {
+            Self::CommonName => oid::COMMON_NAME,
+            Self::Organization => oid::ORGANIZATION,
+            Self::OrganizationalUnit => oid::ORGANIZATIONAL_UNIT,
+            Self::Other(oid) => oid,
+        }
     }
 }
 

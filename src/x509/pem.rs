@@ -122,8 +122,9 @@ pub(super) fn count_blocks(mut text: &[u8]) -> usize {
     count
 }
 
-fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    text.windows(wanted.len()).position(|window| window == wanted)
+fn find<const LENGTH: usize>(text: &[u8], wanted: &[u8; LENGTH]) -> Option<usize> {
+    // The first octet alone rules most places out, at half the time.
+    text.windows(LENGTH).position(|window| window.first() == wanted.first() && window == wanted)
 }
 
 fn contents(block: Pem, label: Label) -> Result<Vec<u8>, PemError> {
@@ -138,7 +139,7 @@ fn contents(block: Pem, label: Label) -> Result<Vec<u8>, PemError> {
     Err(PemError::OtherLabel { wanted: label.as_str(), found })
 }
 
-const BEGIN: &[u8] = b"-----BEGIN ";
+const BEGIN: &[u8; 11] = b"-----BEGIN ";
 /// More than any chain or bundle that we read; a system's trust store is none.
 const MOST_BLOCKS: usize = 64;
 

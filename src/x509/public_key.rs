@@ -12,7 +12,7 @@ use aws_lc_rs::signature::{
 
 use super::Malformed;
 use super::decode::Reader;
-use super::encode::tag;
+use super::encode::{self, tag};
 use super::oid;
 use super::signature::Algorithm;
 
@@ -118,6 +118,19 @@ impl PublicKey {
     /// The public key of a signing key.
     pub fn of(key: &impl rcgen::PublicKeyData) -> Result<Self, Malformed> {
         Self::from_spki(&key.subject_public_key_info())
+    }
+
+    /// The key at this point of P-256, written uncompressed (RFC 5480 §2.2).
+    pub(super) fn of_p256_point(point: &[u8]) -> Result<Self, Malformed> {
+        let mut spki = Vec::with_capacity(P256_OCTETS);
+        encode::sequence(&mut spki, |out| {
+            encode::sequence(out, |out| {
+                encode::oid(out, oid::EC_PUBLIC_KEY);
+                encode::oid(out, oid::P256);
+            });
+            encode::bit_string(out, point);
+        });
+        Self::from_spki(&spki)
     }
 
     /// The raw SubjectPublicKeyInfo.
@@ -244,6 +257,9 @@ fn shown_exponent(octets: &[u8]) -> String {
         _ => octets.iter().fold(0u64, |sum, octet| sum << 8 | u64::from(*octet)).to_string(),
     }
 }
+
+/// What the SubjectPublicKeyInfo of a key on P-256 takes.
+const P256_OCTETS: usize = 91;
 
 /// 65537, the one exponent in use (NIST SP 800-56B §6.2 allows larger ones; nobody makes them).
 const EXPONENT: &[u8] = &[1, 0, 1];

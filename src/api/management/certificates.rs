@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rcgen::KeyPair;
-
 use crate::access::{Actor, Holder, Permission, Realm};
 use crate::api::Api;
 use crate::api::routes::{Call, Reply};
@@ -12,13 +10,14 @@ use crate::api::wire;
 use crate::ca::issue::{Issue, Purpose};
 use crate::ca::look::{ListCertificates, ShowCertificate};
 use crate::ca::sign::key_hash;
-use crate::ca::vault::private_pem;
 use crate::command::{Code, Rejected};
 use crate::ident::{Fingerprint, IdentityId, IssuerName};
 use crate::ledger::rows::{CertificateRow, Recorded};
+use crate::secret::Secret;
 use crate::status::Status;
 use crate::x509::certificate::Certificate;
 use crate::x509::csr::Request;
+use crate::x509::fresh_key::FreshKey;
 use crate::x509::pem::{self, Label};
 use crate::x509::public_key::PublicKey;
 
@@ -56,7 +55,7 @@ fn issue_now(api: &Api, call: &Call) -> Result<Reply, Rejected> {
         issuer_pem: pem::write(Label::Certificate, &issued.issuer_der),
         ca_pem: pem::write(Label::Certificate, infra.certificate.der()),
         server: issued.server,
-        private_key_pem: wanted_key.private.map(|key| private_pem(&key).expose().clone()),
+        private_key_pem: wanted_key.private.map(|key| pem::write_private_key(&key).expose().clone()),
         ignored: wanted_key.ignored,
         certificate: body(api, &issued.row, done.revision.to_string())?,
     };
@@ -65,7 +64,8 @@ fn issue_now(api: &Api, call: &Call) -> Result<Reply, Rejected> {
 
 struct WantedKey {
     public: PublicKey,
-    private: Option<KeyPair>,
+    /// PKCS #8, where it was made here.
+    private: Option<Secret<Vec<u8>>>,
     ignored: Vec<String>,
 }
 
@@ -78,9 +78,8 @@ fn key(request: &wire::IssueRequest) -> Result<WantedKey, Rejected> {
             Ok(WantedKey { public: csr.public_key, private: None, ignored: csr.ignored })
         }
         (None, true) => {
-            let fault = |error: &dyn std::fmt::Display| Rejected::new(Code::Internal, error.to_string());
-            let private = KeyPair::generate().map_err(|error| fault(&error))?;
-            let public = PublicKey::of(&private).map_err(|error| fault(&error))?;
+            let FreshKey { private, public } =
+                FreshKey::make().map_err(|error| Rejected::new(Code::Internal, error.to_string()))?;
             Ok(WantedKey { public, private: Some(private), ignored: Vec::new() })
         }
         (Some(_), true) => Err(Rejected::invalid("wanted either a csr or server_key, found both")),
