@@ -7,9 +7,9 @@
 //! # The bytes
 //!
 //! The first 4096 octets begin with `PCLSANSW`, the length of the head (4, big endian), the head in postcard and its
-//! SHA-256. The head names three sections, each with its own SHA-256: credentials of 80 octets (SHA-256 of the
+//! SHA-256. The head names four sections, each with its own SHA-256: credentials of 80 octets (SHA-256 of the
 //! certificate, serial, issuer's place, issue revision, `notAfter`, place of the cut set), issuers and facts in
-//! postcard, and the cut sets in postcard, one after another.
+//! postcard, the cut sets in postcard, one after another, each the places of its keys, and the cut keys likewise.
 
 mod sections;
 
@@ -73,6 +73,7 @@ struct Head {
     credentials: Section,
     facts: Section,
     cut_sets: Section,
+    cut_keys: Section,
 }
 
 /// Issuers in the order that credentials name them by, and every cut-off, revocation and lock.
@@ -128,7 +129,7 @@ impl Kept {
         // pieces of memory, which are had faster on the thread that was there.
         let (sets, credentials) = std::thread::scope(|scope| {
             let credentials = scope.spawn(|| read_credentials(&*file, &head.credentials, issuers.len()));
-            let sets = read_cut_sets(&*file, &head.cut_sets);
+            let sets = read_cut_sets(&*file, &head.cut_keys, &head.cut_sets);
             let ended = || io::Error::other("reading the credentials ended early");
             (sets, credentials.join().unwrap_or_else(|_| Err(ended())))
         });
@@ -173,21 +174,26 @@ fn fill(file: &dyn DiskFile, answers: &Answers<'_>, cursor: Revision, now: Times
     let all = Facts { issuers, changes: statuses.facts() };
     facts.add(&postcard::to_allocvec(&all).map_err(io::Error::other)?)?;
     let facts = facts.end()?;
-    let mut cut_sets = SectionWriter::begin(file, facts.end());
-    // Behind the credentials: a set that one of them names is among these.
-    let mut place = 0;
+    // Behind the credentials: a set that one of them names is among these. And the keys behind the sets.
+    let cut_sets = write_pages(file, facts.end(), |place| statuses.cut_sets(place, PAGE))?;
+    let cut_keys = write_pages(file, cut_sets.end(), |place| statuses.cut_keys(place, PAGE))?;
+    let format = FORMAT;
+    write_head(file, &Head { format, timeline: timeline.0, cursor, newest, credentials, facts, cut_sets, cut_keys })
+}
+
+/// Writes all of something that is had page by page.
+fn write_pages<T: Serialize>(file: &dyn DiskFile, at: u64, page: impl Fn(usize) -> Vec<T>) -> io::Result<Section> {
+    let (mut section, mut place) = (SectionWriter::begin(file, at), 0);
     loop {
-        let sets = statuses.cut_sets(place, PAGE);
-        if sets.is_empty() {
-            break;
+        let page = page(place);
+        if page.is_empty() {
+            return section.end();
         }
-        place = place.saturating_add(sets.len());
-        for set in sets {
-            cut_sets.add(&postcard::to_allocvec(&set).map_err(io::Error::other)?)?;
+        place = place.saturating_add(page.len());
+        for one in page {
+            section.add(&postcard::to_allocvec(&one).map_err(io::Error::other)?)?;
         }
     }
-    let cut_sets = cut_sets.end()?;
-    write_head(file, &Head { format: FORMAT, timeline: timeline.0, cursor, newest, credentials, facts, cut_sets })
 }
 
 fn write_head(file: &dyn DiskFile, head: &Head) -> io::Result<()> {
@@ -199,19 +205,28 @@ fn write_head(file: &dyn DiskFile, head: &Head) -> io::Result<()> {
     file.write_at(&block, 0)
 }
 
-/// Answers that have nothing but the cut sets, and how many these are; none where they are damaged.
-fn read_cut_sets(file: &dyn DiskFile, section: &Section) -> io::Result<Option<(Snapshot, u32)>> {
-    let Some(octets) = read_section(file, section)? else { return Ok(None) };
-    let (mut snapshot, mut known, mut rest) = (Snapshot::default(), 0_u32, octets.as_slice());
+/// Answers that have nothing but the cut keys and their sets, and how many sets these are; none where they are damaged.
+fn read_cut_sets(file: &dyn DiskFile, keys: &Section, sets: &Section) -> io::Result<Option<(Snapshot, u32)>> {
+    let (Some(keys), Some(sets)) = (read_section(file, keys)?, read_section(file, sets)?) else { return Ok(None) };
+    let mut snapshot = Snapshot::default();
+    // Each has the place that it had: none is there twice.
+    let keys = in_order(&keys, |key: CutKey| Some(snapshot.cut_key(key)));
+    let sets = keys.and_then(|_| in_order(&sets, |set| snapshot.cut_set(set)));
+    Ok(sets.map(|count| (snapshot, count)))
+}
+
+/// Reads one after the other, each of which must get the next place; how many there are.
+fn in_order<'o, T: Deserialize<'o>>(octets: &'o [u8], mut place: impl FnMut(T) -> Option<u32>) -> Option<u32> {
+    let (mut known, mut rest) = (0_u32, octets);
     while !rest.is_empty() {
-        let Ok((set, behind)) = postcard::take_from_bytes::<Vec<CutKey>>(rest) else { return Ok(None) };
-        if snapshot.cut_set(set) != known {
-            return Ok(None);
+        let (one, behind) = postcard::take_from_bytes::<T>(rest).ok()?;
+        if place(one)? != known {
+            return None;
         }
-        known = known.saturating_add(1);
+        known = known.checked_add(1)?;
         rest = behind;
     }
-    Ok(Some((snapshot, known)))
+    Some(known)
 }
 
 /// What the section of credentials holds.
@@ -260,7 +275,7 @@ const NAME: &str = "answers";
 const MAGIC: &[u8; 8] = b"PCLSANSW";
 
 /// The layout that this version writes and reads; another is as good as no file.
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 
 /// Where the sections begin.
 const HEAD: u64 = 4096;

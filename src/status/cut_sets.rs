@@ -1,9 +1,10 @@
 //! Cut keys and sets of them, each kept once and named by its place: the certificates of one holder share their set, and
 //! whoever asks after a key of a set compares numbers.
 
-use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::hash::{BuildHasher as _, RandomState};
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use super::marks::Marks;
 use crate::standing::CutKey;
@@ -27,41 +28,52 @@ pub(super) struct CutSets {
 struct Table(HashTable<(u64, u32)>);
 
 impl Table {
-    fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
-        self.0.find(hash, |(of, place)| *of == hash && is_it(*place)).map(|(_, place)| *place)
-    }
-
-    fn insert(&mut self, hash: u64, place: u32) {
-        self.0.insert_unique(hash, (hash, place), |(hash, _)| *hash);
+    /// The place of what has this hash; where there is none yet, it gets this one.
+    fn find_or_insert(&mut self, hash: u64, place: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        match self.0.entry(hash, |(of, place)| *of == hash && is_it(*place), |(hash, _)| *hash) {
+            Entry::Occupied(found) => Some(found.get().1),
+            Entry::Vacant(vacant) => {
+                vacant.insert((hash, place));
+                None
+            }
+        }
     }
 }
 
 impl CutSets {
     /// The place of a set, in whatever order its keys come; it is new unless it was there.
     pub(super) fn place(&mut self, cut_keys: Vec<CutKey>) -> u32 {
-        let mut members: Vec<u32> = cut_keys.into_iter().map(|key| self.key_place(key)).collect();
+        let members = cut_keys.into_iter().map(|key| self.key_place(key)).collect();
+        self.set_place(members)
+    }
+
+    /// The place of the set of the keys at these places; `None` where there is no such key.
+    pub(super) fn checked_set_place(&mut self, members: Vec<u32>) -> Option<u32> {
+        members.iter().all(|key| self.key(*key).is_some()).then(|| self.set_place(members))
+    }
+
+    fn set_place(&mut self, mut members: Vec<u32>) -> u32 {
         members.sort_unstable();
-        let hash = self.hash(members.as_slice());
-        if let Some(place) = self.set_places.find(hash, |place| self.set(place) == members) {
-            return place;
-        }
-        let place = next(&self.ends);
-        self.members.extend(members);
-        self.ends.push(next(&self.members));
-        self.set_places.insert(hash, place);
-        place
+        let (hash, place) = (self.hasher.hash_one(members.as_slice()), next(&self.ends));
+        let Self { members: all, ends, set_places, .. } = self;
+        let known = set_places.find_or_insert(hash, place, |place| set(all, ends, place) == members);
+        known.unwrap_or_else(|| {
+            all.extend(members);
+            ends.push(next(all));
+            place
+        })
     }
 
     /// The place of a key; it is new unless it was there.
     pub(super) fn key_place(&mut self, key: CutKey) -> u32 {
-        let hash = self.hash(&key);
-        if let Some(place) = self.key_places.find(hash, |place| self.key(place) == Some(&key)) {
-            return place;
-        }
-        let place = next(&self.keys);
-        self.keys.push(key);
-        self.key_places.insert(hash, place);
-        place
+        let (hash, place) = (self.hasher.hash_one(&key), next(&self.keys));
+        let Self { keys, key_places, .. } = self;
+        let is_it = |place| usize::try_from(place).is_ok_and(|place: usize| keys.get(place) == Some(&key));
+        let known = key_places.find_or_insert(hash, place, is_it);
+        known.unwrap_or_else(|| {
+            keys.push(key);
+            place
+        })
     }
 
     /// The key at a place.
@@ -71,12 +83,7 @@ impl CutSets {
 
     /// The places of the keys of the set at a place; none of a place that is not taken.
     pub(super) fn set(&self, place: u32) -> &[u32] {
-        let end = |place: usize| usize::try_from(*self.ends.get(place)?).ok();
-        let bounds = usize::try_from(place).ok().and_then(|place| {
-            let from = place.checked_sub(1).map_or(Some(0), end)?;
-            Some(from..end(place)?)
-        });
-        bounds.and_then(|bounds| self.members.get(bounds)).unwrap_or_default()
+        set(&self.members, &self.ends, place)
     }
 
     /// The keys of the set at a place.
@@ -91,10 +98,15 @@ impl CutSets {
         keys
     }
 
-    /// At most so many sets from a place on, in the order of their places, each sorted.
-    pub(super) fn page(&self, from: usize, limit: usize) -> Vec<Vec<CutKey>> {
+    /// At most so many keys from a place on, in the order of their places.
+    pub(super) fn key_page(&self, from: usize, limit: usize) -> Vec<CutKey> {
+        self.keys.iter().skip(from).take(limit).cloned().collect()
+    }
+
+    /// At most so many sets from a place on, in the order of their places: the places of their keys.
+    pub(super) fn page(&self, from: usize, limit: usize) -> Vec<Vec<u32>> {
         let until = from.saturating_add(limit).min(self.ends.len());
-        (from..until).filter_map(|place| u32::try_from(place).ok()).map(|place| self.sorted(place)).collect()
+        (from..until).filter_map(|place| u32::try_from(place).ok()).map(|place| self.set(place).to_vec()).collect()
     }
 
     /// Marks those of the next `limit` sets from a place on that hold one of these keys, whose places are sorted; says
@@ -108,10 +120,15 @@ impl CutSets {
         }
         (until < self.ends.len()).then_some(until)
     }
+}
 
-    fn hash(&self, of: &(impl Hash + ?Sized)) -> u64 {
-        self.hasher.hash_one(of)
-    }
+fn set<'m>(members: &'m [u32], ends: &[u32], place: u32) -> &'m [u32] {
+    let end = |place: usize| usize::try_from(*ends.get(place)?).ok();
+    let bounds = usize::try_from(place).ok().and_then(|place| {
+        let from = place.checked_sub(1).map_or(Some(0), end)?;
+        Some(from..end(place)?)
+    });
+    bounds.and_then(|bounds| members.get(bounds)).unwrap_or_default()
 }
 
 /// The place that the next one gets. Four thousand million do not fit into the memory of any machine.
@@ -150,9 +167,19 @@ mod tests {
                     }
                 }
             }
-            prop_assert_eq!(&sets.page(0, usize::MAX), &known);
+            // Keys and sets, put into others in their order, get the places that they have here.
+            let mut others = CutSets::default();
+            for (place, key) in (0..).zip(sets.key_page(0, usize::MAX)) {
+                prop_assert_eq!(others.key_place(key), place);
+            }
+            for (place, set) in (0..).zip(sets.page(0, usize::MAX)) {
+                prop_assert_eq!(others.checked_set_place(set), Some(place));
+            }
+            let beyond = u32::try_from(sets.key_page(0, usize::MAX).len()).unwrap();
+            prop_assert_eq!(others.checked_set_place(vec![beyond]), None);
             for (place, set) in (0..).zip(&known) {
                 prop_assert_eq!(&sets.sorted(place), set);
+                prop_assert_eq!(&others.sorted(place), set);
             }
             prop_assert_eq!(sets.set(u32::try_from(known.len()).unwrap()), &[] as &[u32]);
             // Page by page, the sets that hold a key are those that hold it.

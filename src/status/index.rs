@@ -169,14 +169,25 @@ impl Index {
         self.credentials.find(key).map(|slot| (slot.issued(), slot.cut_set))
     }
 
-    /// Cut sets in the order of their places, each sorted.
-    pub(super) fn cut_sets(&self, from: usize, limit: usize) -> Vec<Vec<CutKey>> {
+    /// Cut keys in the order of their places.
+    pub(super) fn cut_keys(&self, from: usize, limit: usize) -> Vec<CutKey> {
+        self.cut_sets.key_page(from, limit)
+    }
+
+    /// Cut sets in the order of their places: the places of their keys.
+    pub(super) fn cut_sets(&self, from: usize, limit: usize) -> Vec<Vec<u32>> {
         self.cut_sets.page(from, limit)
     }
 
-    /// The place of a set of cut keys, which is new unless it was there.
-    pub(super) fn cut_set(&mut self, cut_keys: Vec<CutKey>) -> u32 {
-        self.cut_sets.place(cut_keys)
+    /// The place of a cut key, which is new unless it was there.
+    pub(super) fn cut_key(&mut self, key: CutKey) -> u32 {
+        self.cut_sets.key_place(key)
+    }
+
+    /// The place of the set of the keys at these places, which is new unless it was there; `None` where there is no such
+    /// key.
+    pub(super) fn cut_set(&mut self, keys: Vec<u32>) -> Option<u32> {
+        self.cut_sets.checked_set_place(keys)
     }
 
     /// Takes the credentials of another in the place of its own; they name cut sets that are here.

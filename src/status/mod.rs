@@ -268,8 +268,14 @@ impl Statuses {
         self.read().placed(key)
     }
 
-    /// At most `limit` sets of cut keys from a place on, in the order of their places, each sorted.
-    pub fn cut_sets(&self, from: usize, limit: usize) -> Vec<Vec<CutKey>> {
+    /// At most `limit` cut keys from a place on, in the order of their places.
+    pub fn cut_keys(&self, from: usize, limit: usize) -> Vec<CutKey> {
+        self.read().cut_keys(from, limit)
+    }
+
+    /// At most `limit` sets of cut keys from a place on, in the order of their places: the places of their keys among
+    /// [`cut_keys`](Self::cut_keys).
+    pub fn cut_sets(&self, from: usize, limit: usize) -> Vec<Vec<u32>> {
         self.read().cut_sets(from, limit)
     }
 
@@ -355,9 +361,15 @@ impl Snapshot {
         changes.into_iter().for_each(|change| self.0.apply(change));
     }
 
-    /// The place of a set of cut keys, which is new unless it was there.
-    pub fn cut_set(&mut self, cut_keys: Vec<CutKey>) -> u32 {
-        self.0.cut_set(cut_keys)
+    /// The place of a cut key, which is new unless it was there.
+    pub fn cut_key(&mut self, key: CutKey) -> u32 {
+        self.0.cut_key(key)
+    }
+
+    /// The place of the set of the keys at these places, which is new unless it was there; `None` where there is no such
+    /// key.
+    pub fn cut_set(&mut self, keys: Vec<u32>) -> Option<u32> {
+        self.0.cut_set(keys)
     }
 
     /// Takes the credentials of another in the place of its own; they name cut sets that are here, or will be.

@@ -103,8 +103,8 @@ fn a_file_that_is_not_whole_is_as_good_as_none() {
     }
 }
 
-/// A file with one credential, whose cut keys are the second of as many sets as there are.
-fn with_cut_sets(folder: &Path, sets: u8) {
+/// A file with one credential, whose cut keys are the second of so many sets, each of one of so many keys.
+fn with_cut_sets(folder: &Path, sets: u8, count: u8) {
     let file = SystemDisk.create_new(&folder.join(NAME)).unwrap();
     let section = |at: u64, octets: &[u8]| {
         let mut writer = SectionWriter::begin(&*file, at);
@@ -122,19 +122,24 @@ fn with_cut_sets(folder: &Path, sets: u8) {
     let credentials = section(HEAD, &record.encode());
     let facts = Facts { issuers: vec![issuer(0)], changes: Vec::new() };
     let facts = section(credentials.end(), &postcard::to_allocvec(&facts).unwrap());
-    let all: Vec<u8> = (0..sets).flat_map(|n| postcard::to_allocvec(&keys(n)).unwrap()).collect();
+    let all: Vec<u8> = (0..sets).flat_map(|n| postcard::to_allocvec(&[u32::from(n)].as_slice()).unwrap()).collect();
     let cut_sets = section(facts.end(), &all);
+    let all: Vec<u8> = (0..count).flat_map(|n| postcard::to_allocvec(&keys(n)[0]).unwrap()).collect();
+    let cut_keys = section(cut_sets.end(), &all);
     let timeline = TIMELINE.0;
-    let head = Head { format: FORMAT, timeline, cursor: revision(60), newest: NOW, credentials, facts, cut_sets };
+    let (format, cursor) = (FORMAT, revision(60));
+    let head = Head { format, timeline, cursor, newest: NOW, credentials, facts, cut_sets, cut_keys };
     write_head(&*file, &head).unwrap();
 }
 
 #[test]
 fn a_credential_whose_cut_keys_are_not_there_could_never_be_cut_off() {
-    for (sets, is_taken) in [(0, false), (1, false), (2, true), (3, true)] {
+    for (sets, count, is_taken) in
+        [(0, 2, false), (1, 2, false), (2, 1, false), (2, 2, true), (3, 3, true), (2, 5, true)]
+    {
         let folder = tempfile::tempdir().unwrap();
-        with_cut_sets(folder.path(), sets);
+        with_cut_sets(folder.path(), sets, count);
         let found = Kept::new(Arc::new(SystemDisk), folder.path()).read(TIMELINE).unwrap();
-        assert_eq!(found.is_some(), is_taken, "{sets} sets");
+        assert_eq!(found.is_some(), is_taken, "{sets} sets, {count} keys");
     }
 }
